@@ -1,0 +1,36 @@
+"""What `ludus` raises on purpose. Each message is one line: what was wrong, where, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LudusError(Exception):
+    """Base of all; the command line prints the message and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UserError(LudusError):
+    """An input that cannot be used: a name, a file, an array, an option."""
+
+    exit_code = 2
+
+
+class Diverged(LudusError):
+    """A loss or a parameter became NaN or infinite."""
+
+    exit_code = 4
+
+
+class Interrupted(LudusError):
+    """A signal asked the run to stop; its state is saved and `ludus resume` goes on from it."""
+
+    exit_code = 75
+
+
+def unknown(what: str, word: str, known: Iterable[str]) -> UserError:
+    """The error for a misspelt name: names it, its nearest valid neighbour, and all that there are."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    return UserError(f"unknown {what} {word!r}.{guess} Known: {', '.join(known)}")

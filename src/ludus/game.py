@@ -1,0 +1,59 @@
+"""The nouns: a generative model is a game. Player i owns parameters and lowers a loss that depends on what the others own.
+
+A VAE is a game of one player, a GAN of two, a VAE-GAN of three. A method is a small final class that
+states its players and their losses; `trainer.py` plays any of them.
+"""
+
+import abc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Batch(NamedTuple):
+    """Data x, (B, C, H, W) or (B, D), and conditions c, (B, K): one-hot or standardised, NaN = unknown; or None."""
+
+    x: Tensor
+    c: Tensor | None = None
+
+
+class Loss(NamedTuple):
+    """What a player lowers, and what it measured on the way."""
+
+    terms: dict[str, Tensor]  # named scalars; the player lowers their sum
+    seen: dict[str, Tensor] = {}  # noqa: RUF012  (accuracy, ...): logged, never summed
+
+    @property
+    def total(self) -> Tensor:
+        return sum(self.terms.values())
+
+
+@dataclass(frozen=True)
+class Player:
+    """One side of the game."""
+
+    owns: Sequence[nn.Module]  # a module may have two owners, each with an optimiser of its own
+    loss: Callable[[Batch], Loss]
+    every: int = 1  # moves when (turn + 1) % every == 0: n_critic, asynchronous training
+    after: Callable[[], None] = field(default=lambda: None)  # what follows a move, e.g. WGAN's weight clipping
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that it moves, each once; frozen ones are left alone."""
+        owned = (p for module in self.owns for p in module.parameters() if p.requires_grad)
+        return list(dict.fromkeys(owned))
+
+
+class Game(nn.Module, abc.ABC):
+    """A generative model: players, their losses, and how to draw from it."""
+
+    @property
+    @abc.abstractmethod
+    def players(self) -> dict[str, Player]:
+        """The players by name, in the order in which they move."""
+
+    @abc.abstractmethod
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
+        """n draws x ~ p(x | c), in the network's range."""
