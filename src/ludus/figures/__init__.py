@@ -1,0 +1,8 @@
+"""Pictures from arrays: `matplotlib.figure.Figure` objects, which no window shows and no global state holds."""
+
+from ludus.figures.curves import curves
+from ludus.figures.grids import grid, limits_of, side_by_side
+from ludus.figures.points import points
+from ludus.figures.save import data_url, png
+
+__all__ = ["curves", "data_url", "grid", "limits_of", "png", "points", "side_by_side"]

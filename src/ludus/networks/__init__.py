@@ -1,0 +1,1 @@
+"""Networks: `mlp` for everything, `small`, `dcgan` and `resnet` for images; priors, heads, and their checks."""

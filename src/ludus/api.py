@@ -1,0 +1,201 @@
+"""`ludus.train`, `ludus.resume`, `ludus.load`: a run in three lines."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+from torch import Tensor, nn
+
+from ludus import recipe as recipes
+from ludus import seeds, session
+from ludus.data.form import Form
+from ludus.data.load import load as load_data
+from ludus.errors import UserError
+from ludus.game import Game
+from ludus.runs import folder, store
+from ludus.runs.lock import Lock
+from ludus.session import ARRAY, report
+from ludus.trainer import under
+
+AT_ONCE = 1024  # samples drawn together, to bound memory
+
+
+class Run:
+    """A run on disk, ready to draw from: the averaged game of its newest checkpoint that verifies.
+
+    Attributes: `folder`; `recipe` (a dict); `game` (on the CPU, in eval mode); `form`, the way between the network's
+    range and the user's units; `turn`; `skipped`, checkpoints that were passed over, and why.
+    """
+
+    def __init__(self, path: Path, **modules: nn.Module):
+        self.folder, self.recipe = Path(path), read_recipe(Path(path))
+        kept = json.loads((self.folder / "data.json").read_text(encoding="utf-8"))
+        self.form, self.notes = Form.from_json(kept["form"]), kept["notes"]
+        self.examples = safetensors.numpy.load_file(self.folder / "examples.safetensors")
+        checkpoint = store.load(self.folder)
+        self.turn, self.skipped, self.numbers = checkpoint.turn, checkpoint.skipped, checkpoint.state
+        self.game: Game = recipes.build(self.recipe, self.form, modules).eval().requires_grad_(False)
+        average = under("average/", {name: torch.from_numpy(value) for name, value in checkpoint.tensors.items()})
+        self.game.load_state_dict(average)
+
+    def sample(self, n: int, c: Any = None, seed: int = 0) -> np.ndarray:
+        """n draws x ~ p(x | c), float32, in the user's units, shape and axis order.
+
+        c: a class label or value as the user's data has them, one for all or one each; None draws conditions as often
+        as the training data had them. The same seed gives the same samples.
+        """
+        if n < 1:
+            raise UserError(f"n = {n}: at least one sample")
+        with seeds.measuring(self.game, seed):
+            encoded = self._conditions(n, c)
+            parts = [
+                self.game.sample(min(AT_ONCE, n - i), None if encoded is None else encoded[i : i + AT_ONCE]).numpy()
+                for i in range(0, n, AT_ONCE)
+            ]
+        return self.form.to_user(np.concatenate(parts))
+
+    def _conditions(self, n: int, c: Any) -> Tensor | None:
+        if c is not None:
+            return torch.from_numpy(self.form.encode_condition(c, n))
+        if not self.form.conditions:
+            return None
+        rows = torch.from_numpy(self.examples["c"])
+        return rows[torch.randint(len(rows), (n,))]
+
+    def report(self) -> Path:
+        """Writes report.html, self-contained, and gives its path."""
+        return report(self)
+
+
+def train(
+    method: str = "r3gan",
+    data: Any = None,
+    *,
+    condition: Any = None,
+    network: str | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    run: str | Path | None = None,
+    settings: dict[str, Any] | None = None,
+    recipe: str | Path | dict | None = None,
+    **modules: nn.Module,
+) -> Run:
+    """Trains a game on the user's data and gives the run; everything is kept in its folder.
+
+    Args:
+        method: see `ludus methods`.
+        data: an array (n, H, W), (n, H, W, C), (n, C, H, W) or (n, D); or a text: `x.npy`, `x.npz:key`,
+            `x.h5:/path`, `mnist`, `digits`, `ring`, ...
+        condition: labels (integers, text) or values (floats), (n,) or (n, K), as an array or a text.
+        network: mlp, small, dcgan, resnet.    steps: turns in all.    minutes: as many turns as fit.
+        batch, lr, seed, device: as everywhere.    run: the folder; by default a new one under runs/.
+        settings: any other argument, {"generator.width": 64, "trainer.play": "simultaneous"}.
+        recipe: a recipe to start from, a TOML file or a dict.
+        modules: networks of the user's own, generator=MyNet(): (z, c) -> x, discriminator=...: (x, c) -> (B,).
+
+    Raises UserError for whatever cannot be used, Interrupted when a signal stopped the run (its state is saved),
+    Diverged when its losses became NaN twice.
+    """
+    if isinstance(recipe, (str, Path)):
+        recipe = recipes.read(Path(recipe))
+    text = data if isinstance(data, (str, os.PathLike)) or data is None else ARRAY
+    told = condition if isinstance(condition, (str, os.PathLike)) or condition is None else ARRAY
+    own = {f"{role}.name": recipes.CUSTOM for role in modules}
+    draft = recipes.draft(
+        method, text and os.fspath(text), told and os.fspath(told), network, steps, minutes, batch, lr, seed, device,
+        {**own, **(settings or {})}, recipe,
+    )  # fmt: skip
+    return start(draft, run, data if text == ARRAY else None, condition if told == ARRAY else None, modules)
+
+
+def start(
+    draft: dict,
+    run: str | Path | None = None,
+    array: Any = None,
+    conditions: Any = None,
+    modules: dict[str, nn.Module] | None = None,
+) -> Run:
+    """A new run from a checked recipe; arrays in memory stand in for the texts in its [data]."""
+    for role in modules or {}:
+        if role not in recipes.roles(draft["method"]["name"]):
+            raise UserError(f"{draft['method']['name']} has no {role!r}; it has {recipes.roles(draft['method']['name'])}")
+    data = read_data(draft, array, conditions)
+    whole = recipes.complete(draft, data.form.kind, len(data.x))
+    name = f"{whole['method']['name']}-{Path(data.form.name).name}"
+    path = folder.new(Path("runs"), name) if run is None else Path(run)
+    path.mkdir(parents=True, exist_ok=True)
+    if (path / "recipe.toml").exists():
+        raise UserError(f"{path} holds a run already: `ludus resume {path}` goes on with it; or choose another --run")
+    folder.probe(path)
+    with Lock(path):
+        session.prepare(path, whole, data)
+        session.play(path, whole, data, modules)
+        return _finished(path, modules)
+
+
+def resume(
+    run: str | Path, steps: int | None = None, data: Any = None, condition: Any = None, **modules: nn.Module
+) -> Run:
+    """Goes on with a run exactly where it was; `steps` is the new total. Arrays and networks of the user's own are
+    handed over again."""
+    path = Path(run)
+    whole = read_recipe(path)
+    folder.probe(path)
+    with Lock(path) as lock:
+        session.say(lock.message)
+        checkpoint = store.load(path)
+        planned = steps or checkpoint.state["steps"]
+        if checkpoint.turn >= planned:
+            raise UserError(
+                f"{path} is already complete, {checkpoint.turn:,} turns: `ludus resume {path} --steps "
+                f"{2 * checkpoint.turn}` goes on to twice as many"
+            )
+        if steps:
+            whole = recipes.nest({"trainer.steps": steps}, whole)
+            folder.write(path / "recipe.toml", recipes.text(whole))
+        found = read_data(whole, data, condition)
+        session.same_data(path, found)
+        session.play(path, whole, found, modules, steps)
+        return _finished(path, modules)
+
+
+def load(run: str | Path, **modules: nn.Module) -> Run:
+    """A run from its folder, ready to draw from; networks of the user's own are handed over again, by role."""
+    return Run(Path(run), **modules)
+
+
+def _finished(path: Path, modules: dict[str, nn.Module] | None) -> Run:
+    finished = Run(path, **(modules or {}))
+    finished.report()
+    return finished
+
+
+def read_recipe(path: Path) -> dict:
+    """The recipe of a run folder, checked."""
+    if not (path / "recipe.toml").exists():
+        raise UserError(f"{path} is not a run: it has no recipe.toml; `ludus runs` lists those that there are")
+    return recipes.check(recipes.read(path / "recipe.toml"))
+
+
+def read_data(recipe: dict, array: Any = None, conditions: Any = None):
+    """The data of a recipe; arrays in memory stand in for its texts."""
+    section = recipe.get("data", {})
+    source, condition = section.get("source"), section.get("condition")
+    if source is None and array is None:
+        raise UserError("no data: give --data file.npy, file.h5:/path, mnist, digits, ring, ... (`ludus inspect` looks)")
+    if (source == ARRAY and array is None) or (condition == ARRAY and conditions is None):
+        raise UserError("this run was trained on an array in memory: hand it over again, ludus.resume(run, data=array)")
+    return load_data(
+        source if array is None else array,
+        condition if conditions is None else conditions,
+        recipe.get("seed", 0),
+        **recipes.options(recipe, "data"),
+    )

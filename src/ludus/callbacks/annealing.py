@@ -1,0 +1,34 @@
+"""Learning rates and weights as functions of the turn."""
+
+import math
+
+from ludus.trainer import Callback, Trainer
+
+
+class Annealing(Callback):
+    """Before each turn sets the learning rates, and named numbers of the game, to pure functions of turn / steps.
+
+    A value is held for a share `hold` of the turns and then follows half a cosine to its end. Nothing is
+    remembered, so nothing has to be restored; a run extended to more steps follows the longer curve from where it is.
+
+    Args:
+        hold: share of the turns before anything changes.
+        decay: the learning rates end at this multiple of where they began.
+        values: attributes of the game by name, (first, last): {"gamma": (1.0, 0.1)}.
+    """
+
+    def __init__(self, *, hold: float = 0.0, decay: float = 1.0, values: dict[str, tuple[float, float]] | None = None):
+        self.hold, self.decay, self.values = hold, decay, values or {}
+
+    def before(self, trainer: Trainer) -> None:
+        done = trainer.turn / trainer.steps
+        gone = max(0.0, done - self.hold) / (1 - self.hold) if self.hold < 1 else 0.0
+        for name, optimiser in trainer.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = trainer.rates[name] * _between(1.0, self.decay, gone)
+        for name, (first, last) in self.values.items():
+            setattr(trainer.game, name, _between(first, last, gone))
+
+
+def _between(first: float, last: float, gone: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * gone)) / 2

@@ -1,0 +1,33 @@
+"""Stopping when asked to."""
+
+import contextlib
+import os
+import signal
+import threading
+
+from ludus.trainer import Trainer
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+
+
+@contextlib.contextmanager
+def stopping(trainer: Trainer):
+    """Inside, SIGTERM, SIGUSR1 or Ctrl-C lets the turn end, which saves the run; a second one leaves at once.
+
+    Signals reach the main thread only: in another (a notebook's worker, say) no handler is installed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if trainer.stop:
+            os._exit(128 + number)
+        trainer.stop = True
+
+    before = {number: signal.signal(number, handle) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,221 @@
+"""The command line. It answers what it can without importing torch, which takes seconds."""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from ludus import recipe as recipes
+from ludus.errors import LudusError, UserError, unknown
+
+app = typer.Typer(
+    name="ludus", no_args_is_help=True, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help="Generative models of your own images.\n\n\b\n"
+    "  ludus inspect scan.h5:/entry/data              what is in a file\n"
+    "  ludus train r3gan --data scan.h5:/entry/data   train on it\n"
+    "  ludus sample runs/NAME -n 64 --out x.h5        draw, in the units of the file\n"
+    "  ludus resume runs/NAME --steps 20000           go on\n\n"
+    "Exit codes: 0 done, 2 an input that cannot be used, 4 diverged, 75 stopped by a signal and resumable.",
+)  # fmt: skip
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if show_version:
+        print(f"ludus {version('ludus')}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    method: Annotated[str | None, typer.Argument(help="See `ludus methods`; r3gan is a good start.")] = None,
+    data: Annotated[str | None, typer.Option(help="x.npy, x.npz:key, x.h5:/path, mnist, digits, ring, grid, ...")] = None,
+    condition: Annotated[str | None, typer.Option(help="Labels or values: mnist:label, x.h5:/y, y.npy.")] = None,
+    network: Annotated[str | None, typer.Option(help=f"{', '.join(recipes.NETWORKS)}.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Turns in all; by default from the size of the data.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="As many turns as fit.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Examples a turn.")] = None,
+    lr: Annotated[float | None, typer.Option(min=0, help="Learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of the run; by default a new one under runs/.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Where the channel axis is: first, last or none.")] = None,
+    nan: Annotated[str | None, typer.Option(help="What to do with NaN: drop (the rows) or fill=V.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch MNIST if it is not here.")] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any argument.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe to start from (TOML), as every run keeps one.")] = None,
+) -> None:
+    """Train a method on your data.
+
+    \b
+      ludus train r3gan --data mnist --minutes 10
+      ludus train gan --data frames.npy --set method.cost=minimax
+      ludus train r3gan --data scan.h5:/images --condition scan.h5:/temperature
+      ludus train wgan_gp --data ring --set generator.width=64 --set trainer.hold_above.discriminator=0.8
+    """
+    from ludus.data import locate
+
+    more = {"data.channels": channels, "data.nan": nan, "data.download": download or None}
+    draft = recipes.draft(
+        method, data, condition, network, steps, minutes, batch, lr, seed, device,
+        more | dict(map(recipes.parse, settings or [])), recipes.read(recipe) if recipe else None,
+    )  # fmt: skip
+    section = draft.get("data", {})
+    if "source" not in section:
+        raise UserError("no data: give --data x.npy, x.h5:/path, mnist, digits, ring, ... (`ludus inspect` looks into one)")
+    locate.check(section["source"], section.get("condition"), section.get("download", False))
+    from ludus import api
+
+    print(api.start(draft, run).folder)
+
+
+@app.command()
+def resume(
+    run: RunFolder,
+    steps: Annotated[int | None, typer.Option(min=1, help="The new total of turns.")] = None,
+) -> None:
+    """Go on with a run exactly where it was."""
+    _is_run(run)
+    from ludus import api
+
+    print(api.resume(run, steps).folder)
+
+
+@app.command()
+def sample(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="x.npy, x.h5 or x.png.", show_default=False)],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
+    condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value; several as 0.5,1.2.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
+) -> None:
+    """Draw samples in the units, shape and axis order of your data.
+
+    \b
+      ludus sample runs/NAME -n 1000 --out x.h5
+      ludus sample runs/NAME -n 64 -c 3 --out threes.png
+    """
+    _is_run(run)
+    if out.suffix not in (".npy", ".h5", ".png"):
+        raise UserError(f"--out {out}: samples are written as .npy, .h5 or .png")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}")
+    from ludus import api
+
+    _write(out, api.load(run), n, condition, seed)
+    print(out)
+
+
+def _write(out: Path, run: Any, n: int, condition: str | None, seed: int) -> None:
+    import io
+
+    import numpy as np
+
+    from ludus import figures, session
+    from ludus.runs import folder
+
+    x, file = run.sample(n, condition, seed), io.BytesIO()
+    if out.suffix == ".npy":
+        np.save(file, x)
+    elif out.suffix == ".h5":
+        import h5py
+
+        with h5py.File(file, "w") as h5:
+            h5["images" if run.form.kind == "images" else "points"] = x
+            h5.attrs.update(run=str(run.folder), turn=run.turn, seed=seed, condition=condition or "")
+    else:
+        file.write(figures.png(session.drawing(run.form, {"generated": x})))
+    folder.write(out, file.getvalue())
+
+
+@app.command()
+def inspect(
+    data: Annotated[str, typer.Argument(help="What `ludus train --data` takes.")],
+    channels: Annotated[str, typer.Option(help="Where the channel axis is: first, last or none.")] = "auto",
+    picture: Annotated[Path | None, typer.Option(help="Where to draw it; by default NAME.png here.")] = None,
+) -> None:
+    """Say what is in a file, how it would be read, and draw some of it."""
+    from ludus.data import locate
+
+    locate.check(data)
+    from ludus import figures
+    from ludus.data.inspect import describe
+    from ludus.runs import folder
+
+    found = describe(data, channels)
+    print("\n".join(found.lines))
+    if found.rows is not None:
+        target = picture or Path(Path(data.partition(":")[0]).stem + ".png")
+        points = found.rows.ndim == 2
+        folder.write(target, figures.png(figures.points({data: found.rows}) if points else figures.grid(found.rows)))
+        print(f"picture: {target}")
+
+
+@app.command()
+def runs(base: Annotated[Path, typer.Argument(help="Where the run folders are.")] = Path("runs")) -> None:
+    """List the runs in a folder, the latest first."""
+    from ludus.runs import folder
+
+    found = folder.listing(base)
+    if not found:
+        print(f"no runs in {base}/", file=sys.stderr)
+    for each in found:
+        turn = f"{each['turn']:,}/{each['steps']:,}" if isinstance(each["steps"], int) else f"{each['turn']:,}"
+        print(f"{each['path']!s:40} {each['method']!s:10} {each['data']!s:20} {turn:>15} {each['state']}")
+
+
+@app.command()
+def methods() -> None:
+    """List the methods, and the options of each."""
+    for name, row in recipes.METHODS.items():
+        print(f"{name:10} {recipes.docstring(row.path).splitlines()[0]}")
+        for key, option in recipes.signature(row.path)[1].items():
+            print(f"{'':12} method.{key} = {option.default}   ({option.annotation})")
+
+
+@app.command()
+def cite(method: Annotated[str, typer.Argument(help="See `ludus methods`.")]) -> None:
+    """Print a method's reference as BibTeX."""
+    print(recipes.bibtex(method))
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write report.html of a run again."""
+    _is_run(run)
+    from ludus import api
+
+    print(api.load(run).report())
+
+
+def _is_run(run: Path) -> None:
+    """Says without torch that a folder is no run."""
+    if not (run / "recipe.toml").is_file():
+        raise UserError(f"{run} is not a run: it has no recipe.toml; `ludus runs` lists those that there are")
+
+
+def main() -> None:
+    """Runs a command; whatever was foreseen is one line on standard error and an exit code."""
+    try:
+        code = app(standalone_mode=False) or 0
+    except LudusError as error:
+        print(f"ludus: {error}", file=sys.stderr)
+        code = error.exit_code
+    except click.NoSuchOption as error:
+        known = [name for parameter in error.ctx.command.params for name in parameter.opts]
+        print(f"ludus: {unknown('option', error.option_name, known)}", file=sys.stderr)
+        code = 2
+    except click.ClickException as error:
+        print(f"ludus: {error.format_message()}", file=sys.stderr)
+        code = 2
+    except click.Abort:
+        code = 130
+    sys.exit(code)

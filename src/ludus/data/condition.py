@@ -1,0 +1,183 @@
+"""Conditions: classes one-hot, values standardised, unknown ones NaN; and how a user's words become them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ludus.data.files import check_budget
+from ludus.errors import UserError, unknown
+
+MANY = 100  # more distinct integers than this are rarely classes: the user must say
+
+
+@dataclass(frozen=True)
+class Column:
+    """One of the user's columns: classes (`labels`, in order) or a value y = (v - offset) / scale (no labels)."""
+
+    labels: tuple[int | float | str, ...] = ()
+    offset: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def width(self) -> int:
+        return len(self.labels) or 1
+
+    def __str__(self) -> str:
+        if not self.labels:
+            return f"values, scaled to mean 0 and standard deviation 1: (c - {self.offset:.6g}) / {self.scale:.6g}"
+        shown = ", ".join(str(label) for label in self.labels[:10]) + (", …" if len(self.labels) > 10 else "")
+        return f"{len(self.labels)} {'class' if len(self.labels) == 1 else 'classes'}: {shown}"
+
+    def encode(self, values: np.ndarray | Sequence[Any]) -> np.ndarray:
+        """n labels or numbers -> (n, width) float32; NaN is "unknown". Raises UserError for another class."""
+        if not self.labels:
+            plain = isinstance(values, np.ndarray) and values.dtype.kind in "buif"
+            numbers = values.astype(np.float64) if plain else np.array([number(value) for value in values])
+            return ((numbers - self.offset) / self.scale).astype(np.float32)[:, None]
+        if isinstance(values, np.ndarray):  # each distinct label is looked up once
+            distinct, which = np.unique(values, return_inverse=True)
+            return self.encode(distinct.tolist())[which]
+        place = {word(label): i for i, label in enumerate(self.labels)}
+        codes = np.zeros((len(values), self.width), np.float32)
+        for row, value in zip(codes, values, strict=True):
+            key = word(value)
+            if key == "nan" and key not in place:
+                row[:] = np.nan
+            elif key in place:
+                row[place[key]] = 1
+            else:
+                raise unknown("class", key, place)
+        return codes
+
+
+def word(value: Any) -> str:
+    """How a label is told from others: 3, 3.0, "3" and np.int64(3) are one."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, (bool, float)) and math.isfinite(value) and value == int(value):
+        value = int(value)
+    return str(value)
+
+
+def number(value: Any) -> float:
+    try:
+        found = float(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"condition {value!r} is not a number") from error
+    if math.isinf(found):
+        raise UserError("a condition is infinite; an unknown one is NaN")
+    return found
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How the user's conditions become the network's: their columns, encoded and put side by side."""
+
+    columns: tuple[Column, ...]
+
+    @property
+    def width(self) -> int:
+        """K, the network's number of conditions."""
+        return sum(column.width for column in self.columns)
+
+    def encode(self, values: Any, n: int | None = None) -> np.ndarray:
+        """A label, a number, a row, rows, or the text of one (`3`, `0.5,1.2`) -> (n, K) float32; one row is repeated.
+
+        None is "unknown". Raises UserError for an unknown class and for a wrong number of columns or rows.
+        """
+        rows = self.rows(values)
+        if n is not None and len(rows) not in (1, n):
+            raise UserError(f"{len(rows)} conditions for {n} samples: give one, or one for each")
+        codes = [column.encode([row[i] for row in rows]) for i, column in enumerate(self.columns)]
+        encoded = np.concatenate(codes, axis=1)
+        return np.repeat(encoded, n, axis=0) if n is not None and len(rows) == 1 else encoded
+
+    def encode_rows(self, raw: np.ndarray) -> np.ndarray:
+        """The user's rows (n, columns) -> (n, K)."""
+        return np.concatenate([column.encode(raw[:, i]) for i, column in enumerate(self.columns)], axis=1)
+
+    def rows(self, values: Any) -> list[list[Any]]:
+        """Whatever was given, as rows of one entry for each column."""
+        wide = len(self.columns)
+        if values is None:
+            return [[math.nan] * wide]
+        if isinstance(values, str):
+            whole = wide == 1 and values.strip() in {word(label) for label in self.columns[0].labels}
+            values = [values] if whole else values.split(",")
+        array = np.asarray(values, object) if np.ndim(values) else np.asarray([values], object)
+        if array.ndim == 1:
+            array = array[:, None] if wide == 1 else array[None]
+        if array.ndim != 2 or array.shape[1] != wide:
+            raise UserError(f"a condition has {wide} {'entry' if wide == 1 else 'entries'}, not {array.shape[-1]}")
+        return array.tolist()
+
+
+def fit(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> tuple[Condition, list[str]]:
+    """The encoding of raw conditions (n,) or (n, columns): labels from all rows, mean and sd from the training rows.
+
+    Integers, booleans and strings are classes and floats are values, unless `kind` says so. Returns what to print, too.
+    Raises UserError for more than 100 distinct integers (say which), infinite values, or a column without any.
+    """
+    if kind not in ("auto", "classes", "values"):
+        raise UserError(f"condition_kind must be auto, classes or values, not {kind!r}")
+    names = [f"{name}, column {i}" for i in range(raw.shape[1])] if raw.shape[1] > 1 else [name]
+    columns = [column(raw[:, i], train, kind, each) for i, each in enumerate(names)]
+    condition = Condition(tuple(columns))
+    check_budget(f"condition {name}, one-hot,", (len(raw), condition.width), 4)
+    notes = [f"condition {each}: {columns[i]}" for i, each in enumerate(names[:8])]
+    if raw.dtype.kind == "f" and np.isnan(raw).any():
+        notes.append(f"condition {name}: unknown (NaN) in {int(np.isnan(raw).any(1).sum()):,} of {len(raw):,} rows")
+    if len(columns) > 8:
+        notes.append(f"condition {name}: and {len(columns) - 8} more columns")
+    return condition, notes
+
+
+def column(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> Column:
+    is_float = raw.dtype.kind == "f"
+    if is_float:
+        if np.isinf(raw).any():
+            count = int(np.isinf(raw).sum())
+            raise UserError(f"condition {name} holds {count} infinite values: mark unknown ones as NaN")
+        if np.isnan(raw).all():
+            raise UserError(f"condition {name} is NaN in every row")
+    if kind == "classes" or (kind == "auto" and not is_float):
+        known = np.unique(raw[~np.isnan(raw)] if is_float else raw)
+        if kind == "auto" and len(known) > MANY:
+            which = "classes" if raw.dtype.kind in "US" else "values (or classes)"
+            raise UserError(
+                f"condition {name} has {len(known)} distinct entries: say --set data.condition_kind={which}"
+            )
+        return Column(labels=tuple(label(value) for value in known))
+    if raw.dtype.kind in "US":
+        raise UserError(f"condition {name} is text, which cannot be values: leave out condition_kind, or say classes")
+    values = raw[train].astype(np.float64)
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        raise UserError(f"condition {name} is NaN in every training row")
+    return Column(offset=float(values.mean()), scale=float(values.std()) or 1.0)
+
+
+def label(value: Any) -> int | float | str:
+    """A label as JSON can keep it: whole numbers and booleans as int, bytes as text."""
+    key = value.item() if isinstance(value, np.generic) else value
+    if isinstance(key, (bool, float)) and key == int(key):
+        return int(key)
+    return key.decode(errors="replace") if isinstance(key, bytes) else key
+
+
+def check_raw(raw: np.ndarray, n: int, name: str) -> np.ndarray:
+    """(n, columns). Raises UserError for a wrong length, shape or type."""
+    if raw.ndim not in (1, 2) or (raw.ndim == 2 and raw.shape[1] == 0):
+        raise UserError(f"condition {name} has shape {raw.shape}: it must be (n,) or (n, columns)")
+    if len(raw) != n:
+        raise UserError(f"condition {name} has {len(raw):,} rows, but the data have {n:,}")
+    if raw.dtype.kind not in "buifUS":
+        raise UserError(f"condition {name} has type {raw.dtype}: it must be numbers or text")
+    return raw[:, None] if raw.ndim == 1 else raw

@@ -1,0 +1,184 @@
+"""Data for a run: read, cleaned, laid out, split and scaled, with every step said and undoable."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ludus.data import condition as conditions
+from ludus.data import layout, locate, scaling
+from ludus.data.files import Raw, check_budget, times
+from ludus.data.form import Form
+from ludus.data.locate import Source
+from ludus.data.rows import FEWEST, Survey, fill_of, look, pick, split, usable
+from ludus.data.sources import DRAWS, array, check_numbers, opened
+from ludus.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Data in the network's range, and the way back."""
+
+    x: np.ndarray  # (n, C, H, W) or (n, D) float32: the training rows
+    c: np.ndarray | None  # (n, K) float32, NaN = unknown
+    held_out_x: np.ndarray  # the rows that are never trained on
+    held_out_c: np.ndarray | None
+    form: Form
+    fingerprint: str  # SHA-256 of the raw content, shape and type, and of the condition's
+    held_out_hash: str  # SHA-256 of the held-out rows' numbers and the fingerprint
+    notes: list[str] = field(default_factory=list)  # what was done, a line each
+
+
+def load(
+    source: Any,
+    condition: Any = None,
+    seed: int = 0,
+    *,
+    channels: Literal["auto", "first", "last", "none"] = "auto",
+    scaling: Literal["auto", "minmax", "standard", "none"] = "auto",
+    condition_kind: Literal["auto", "classes", "values"] = "auto",
+    nan: str = "refuse",
+    n: int | None = None,
+    held_out: float = 0.1,
+    download: bool = False,
+) -> Data:
+    """Data from `source`: an array in memory, or the text of a file, MNIST, digits or a world (`locate.check`).
+
+    `condition` is one too, (n,) or (n, columns): integers and text are classes, floats are values, unless
+    `condition_kind` says so. Values that are not finite are refused unless `nan` is "drop" (their rows) or "fill=V".
+    `n` is how many rows to draw from a world, or to pick at random of other data. y = (x - offset) / `scaling` is
+    fitted on the training rows: "minmax" to [-1, 1] (pictures), "standard" to mean 0 and standard deviation 1
+    (points). A share `held_out` is set apart by the seed. Raises UserError for whatever cannot be used.
+    """
+    check_options(scaling, n, held_out, seed)
+    fill = fill_of(nan)
+    place, labels = located(source, condition, download)
+    drawn = place is not None and place.kind == "world"
+    with reading(place, source, "the array", n, seed, download) as raw:
+        check_numbers(raw)
+        used = min(raw.shape[0], n or raw.shape[0])
+        check_budget(raw.name, (used, *raw.shape[1:]), 4, "pick fewer rows at random with --set data.n=1000")
+        axes = layout.axes(raw.shape, channels, raw.name)
+        survey = look(raw)
+        rows = usable(survey, nan, raw.name)
+        rows = rows if n is None or drawn else pick(rows, n, seed, raw.name)
+        train, held = split(rows, held_out, seed, raw.name)
+        form = Form(raw.name, axes, layout.network_shape(raw.shape, axes), fitted(raw, train, fill, axes, scaling))
+        x, held_out_x = converted(raw, (train, held), fill, form)
+    notes = read_notes(raw, survey, form, nan)
+    if n is not None and not drawn:
+        notes.append(f"picked {n:,} of {raw.shape[0]:,} rows at random (seed {seed})")
+    notes.append(f"held out: {len(held):,} of {len(rows):,} rows (seed {seed})")
+    # a world's floats may differ in the last bit between processors: what defines them is hashed
+    fingerprint = sha(f"{raw.name} n={raw.shape[0]} seed={seed}") if drawn else survey.digest
+    c = held_out_c = None
+    if condition is not None:
+        with reading(labels, condition, "the array of conditions", n, seed, download) as told:
+            digest, encoding, (c, held_out_c), more = encoded(told, raw.shape[0], (train, held), condition_kind)
+        form, notes = replace(form, condition=encoding), [*notes, *more]
+        fingerprint = sha(fingerprint, told.name if drawn and labels and not labels.is_file else digest)
+    return Data(x, c, held_out_x, held_out_c, form, fingerprint, sha(held.astype("<i8").tobytes(), fingerprint), notes)
+
+
+def check_options(scaling: str, n: int | None, held_out: float, seed: int) -> None:
+    if scaling not in ("auto", "minmax", "standard", "none"):
+        raise UserError(f"scaling must be auto, minmax, standard or none, not {scaling!r}")
+    if n is not None and n < FEWEST:
+        raise UserError(f"n = {n}: at least {FEWEST} rows are needed")
+    if not 0 <= held_out < 1:
+        raise UserError(f"held_out = {held_out:g}: it is a share of the rows, from 0 to less than 1")
+    if seed < 0:
+        raise UserError(f"seed = {seed}: it must not be negative")
+
+
+def located(source: Any, condition: Any, download: bool = False) -> tuple[Source | None, Source | None]:
+    """The places that texts name; None for arrays."""
+    told = os.fspath(condition) if isinstance(condition, (str, os.PathLike)) else None
+    if isinstance(source, (str, os.PathLike)):
+        return locate.check(os.fspath(source), told, download)
+    labels = None if told is None else locate.parse(told)
+    if labels and not labels.is_file:
+        raise UserError(f"condition {labels.text} belongs to {labels.path}, but the data are an array in memory")
+    return None, labels
+
+
+@contextlib.contextmanager
+def reading(
+    place: Source | None, given: Any, name: str, n: int | None, seed: int, download: bool = False
+) -> Iterator[Raw]:
+    """What a text names, or the array that was given."""
+    if place is None:
+        yield array(given, name)
+        return
+    if place.kind == "world":
+        check_budget(place.text, (DRAWS if n is None else n, 2), 16, "draw fewer points")
+    with opened(place, n, seed, download) as raw:
+        yield raw
+
+
+def chosen(raw: Raw, rows: np.ndarray, fill: float | None) -> Iterator[np.ndarray]:
+    """The rows with these numbers (ascending), block by block, their gaps filled."""
+    for start, block in raw.blocks():
+        first, last = np.searchsorted(rows, [start, start + len(block)])
+        if last - first < len(block):
+            block = block[rows[first:last] - start]
+        if fill is not None and raw.dtype.kind == "f":
+            block = np.where(np.isfinite(block), block, fill)
+        if len(block):
+            yield block
+
+
+def fitted(raw: Raw, train: np.ndarray, fill: float | None, axes: str, kind: str) -> scaling.Scaling:
+    """The scaling of the training rows: one offset for pictures, one per dimension for points."""
+    points = axes in ("N", "ND")
+    if kind == "auto":
+        kind = "standard" if points else "minmax"
+    wide = raw.shape[1] if axes == "ND" else 1
+    return scaling.fit(kind, (block.reshape(-1, wide) for block in chosen(raw, train, fill)), raw.name)
+
+
+def converted(raw: Raw, parts: tuple[np.ndarray, ...], fill: float | None, form: Form) -> list[np.ndarray]:
+    """The rows of each part in the network's range; the file is read once."""
+    found = [np.empty((len(rows), *form.shape), np.float32) for rows in parts]
+    both = np.sort(np.concatenate(parts))
+    done = 0
+    for block in chosen(raw, both, fill):
+        here = both[done : done + len(block)]
+        for rows, out in zip(parts, found, strict=True):
+            first, last = np.searchsorted(rows, [here[0], here[-1] + 1])
+            out[first:last] = form.to_network(block[np.isin(here, rows[first:last], assume_unique=True)])
+        done += len(block)
+    return found
+
+
+def encoded(
+    told: Raw, n: int, parts: tuple[np.ndarray, ...], kind: str
+) -> tuple[str, conditions.Condition, list[np.ndarray], list[str]]:
+    """The condition's hash, encoding, rows of each part, and what to print."""
+    check_budget(f"condition {told.name}", told.shape, told.dtype.itemsize)
+    raw = conditions.check_raw(told.rows(0, told.shape[0]) if told.shape else np.empty(()), n, told.name)
+    used = np.sort(np.concatenate(parts))
+    encoding, notes = conditions.fit(raw[used], np.searchsorted(used, parts[0]), kind, told.name)
+    content = np.ascontiguousarray(raw, raw.dtype.newbyteorder("<"))
+    digest = sha(f"{content.dtype.str}{told.shape}", content.tobytes())
+    return digest, encoding, [encoding.encode_rows(raw[rows]) for rows in parts], notes
+
+
+def read_notes(raw: Raw, survey: Survey, form: Form, nan: str) -> list[str]:
+    notes = [
+        f"{raw.name}: {times(raw.shape)} {raw.dtype}, {survey.low:.6g} to {survey.high:.6g}",
+        layout.words(form.axes, form.shape),
+    ]
+    if survey.bad.any():
+        notes.append(f"{survey.gaps}: {'those rows dropped' if nan == 'drop' else f'replaced by {fill_of(nan):g}'}")
+    if max(abs(survey.low), abs(survey.high)) > 2**24 and raw.dtype.itemsize >= 4 and raw.dtype != np.float32:
+        notes.append("values beyond 2^24 come back rounded to float32, seven digits")
+    return [*notes, str(form.scaling)]
+
+
+def sha(*parts: str | bytes) -> str:
+    return hashlib.sha256(b"\n".join(part.encode() if isinstance(part, str) else part for part in parts)).hexdigest()

@@ -1,0 +1,96 @@
+"""Which rows of raw data are used: those without gaps, some picked by chance, a share held out."""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from ludus.data.files import Raw
+from ludus.errors import UserError
+
+FEWEST = 4
+
+
+class Survey(NamedTuple):
+    """What one pass over raw data finds."""
+
+    digest: str  # SHA-256 of shape, type and content, whatever the byte order and the kind of file
+    low: float  # of the finite values; NaN if there are none
+    high: float
+    nans: int
+    infinities: int
+    bad: np.ndarray  # (n,) bool: rows that hold a value that is not finite
+
+    @property
+    def gaps(self) -> str:
+        parts = [f"{self.nans:,} NaN" * (self.nans > 0), f"{self.infinities:,} infinite" * (self.infinities > 0)]
+        return f"{' and '.join(filter(None, parts))} values in {int(self.bad.sum()):,} of {len(self.bad):,} rows"
+
+
+def look(raw: Raw, stop: int | None = None) -> Survey:
+    """Reads the data once, or the first `stop` rows of them."""
+    stop = raw.shape[0] if stop is None else stop
+    little = raw.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{little.str}{tuple(raw.shape)}".encode())
+    low, high, nans, infinities, bad = np.inf, -np.inf, 0, 0, np.zeros(stop, bool)
+    for start, block in raw.blocks(stop):
+        digest.update(np.ascontiguousarray(block, little).data)
+        if raw.dtype.kind == "f":
+            finite = np.isfinite(block)
+            if not finite.all():
+                missing = int(np.isnan(block).sum())
+                nans, infinities = nans + missing, infinities + int((~finite).sum()) - missing
+                bad[start : start + len(block)] = ~finite.reshape(len(block), -1).all(1)
+                block = block[finite]
+        if block.size:
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+    if low > high:
+        low = high = float("nan")
+    return Survey(digest.hexdigest(), low, high, nans, infinities, bad)
+
+
+def fill_of(nan: str) -> float | None:
+    """The V of "fill=V"; None for "refuse" and "drop"."""
+    if nan in ("refuse", "drop"):
+        return None
+    try:
+        value = float(nan.removeprefix("fill=")) if nan.startswith("fill=") else float("nan")
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise UserError(f"nan must be refuse, drop, or fill=V with a number V, not {nan!r}")
+    return value
+
+
+def usable(survey: Survey, nan: str, name: str) -> np.ndarray:
+    """The rows' numbers that may be used. Raises UserError where the user must decide, or too little is left."""
+    if np.isnan(survey.low):
+        raise UserError(f"{name} holds no finite value at all: every one is NaN or infinite")
+    if max(abs(survey.low), abs(survey.high)) > float(np.finfo(np.float32).max):
+        largest = max(survey.low, survey.high, key=abs)
+        raise UserError(f"{name} holds {largest:.3g}, beyond float32: use other units")
+    if survey.bad.any() and nan == "refuse":
+        raise UserError(f"{name} holds {survey.gaps}: say --nan drop (those rows) or --nan fill=0 (another value)")
+    rows = np.flatnonzero(~survey.bad) if nan == "drop" else np.arange(len(survey.bad))
+    if len(rows) < FEWEST:
+        left = f" without gaps, of {len(survey.bad):,}" if len(rows) < len(survey.bad) else ""
+        raise UserError(f"{name} has {len(rows)} rows{left}: at least {FEWEST} are needed")
+    return rows
+
+
+def pick(rows: np.ndarray, n: int, seed: int, name: str) -> np.ndarray:
+    """n of the rows at random, in their own order."""
+    if n > len(rows):
+        raise UserError(f"{name} has {len(rows):,} rows, fewer than n = {n:,}")
+    return np.sort(np.random.default_rng([seed, 2]).choice(rows, n, replace=False))
+
+
+def split(rows: np.ndarray, share: float, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Training and held-out rows, by the seed, each in their own order; at least one is held out of ten or more."""
+    held = round(share * len(rows))
+    if share > 0 and len(rows) >= 10:
+        held = max(held, 1)
+    if len(rows) - held < 2:
+        raise UserError(f"{name}: held_out = {share:g} leaves {len(rows) - held} of {len(rows)} rows to train on")
+    order = np.random.default_rng([seed, 1]).permutation(rows)
+    return np.sort(order[held:]), np.sort(order[:held])

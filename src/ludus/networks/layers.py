@@ -1,0 +1,115 @@
+"""What the networks share: how a condition enters, the grid of any H×W, the crop, the initialisers."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ludus.errors import UserError
+
+
+def known(c: Tensor) -> Tensor:
+    """c (B, K) with NaN = unknown -> (B, K + 1): NaN becomes 0, the last column is 1 where a row has any."""
+    missing = c.isnan()
+    return torch.cat([c.masked_fill(missing, 0), missing.any(1, keepdim=True).to(c.dtype)], 1)
+
+
+def given(c: Tensor | None, condition: int, like: Tensor) -> Tensor:
+    """What a network built with K = `condition` sees of c: (B, K + 1) as `known` has it, or (B, 0) where K = 0.
+
+    `like` (B, ...) lends its length, dtype and device. c = None means that all of c is unknown.
+    Raises UserError where the width of c is not K.
+    """
+    width = 0 if c is None else c.shape[1]
+    if c is not None and width != condition:
+        raise UserError(f"a network built with condition={condition} was given a condition of {width} numbers a row")
+    if not condition:
+        return like.new_zeros(len(like), 0)
+    return known(like.new_full((len(like), condition), math.nan) if c is None else c.to(like.dtype))
+
+
+def inputs(condition: int) -> int:
+    """The width of `given`: K + 1, or 0 where there is no condition."""
+    return condition + 1 if condition else 0
+
+
+class Trunk(nn.Module):
+    """features(x, c) -> (B, width) of every image discriminator: h = rest(first(x) + A k) ⊙ (1 + B k), k = known(c).
+
+    k (B, K + 1) enters twice, linearly and without bias. A k shifts the first maps, so that all later layers are
+    nonlinear functions of x and c together, which a continuous c needs. B k scales the features, so that a linear head
+    w has the term Σ_i w_i h_i (B k)_i: the projection discriminator (Miyato & Koyama 2018, arXiv:1802.05637), which is
+    what log p(c|x) looks like for classes (softmax) and for values (an exponential family) alike. Without a condition
+    it is rest(first(x)).
+
+    first: a convolution (C, H, W) -> (F, h, w);  rest: (B, F, h, w) -> (B, width).
+    """
+
+    def __init__(self, first: nn.Conv2d, rest: nn.Module, condition: int, width: int):
+        super().__init__()
+        self.condition = condition
+        self.first, self.rest = first, rest
+        self.shift = nn.Linear(condition + 1, first.out_channels, bias=False) if condition else None
+        self.scale = nn.Linear(condition + 1, width, bias=False) if condition else None
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        k = given(c, self.condition, x)
+        if not self.condition:
+            return self.rest(self.first(x))
+        h = self.first(x) + self.shift(k)[:, :, None, None]
+        return self.rest(h) * (1 + self.scale(k))
+
+
+class Crop(nn.Module):
+    """The central H×W of maps (B, C, H' ≥ H, W' ≥ W); of an odd margin the smaller half is top and left."""
+
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
+        return x[:, :, top : top + self.height, left : left + self.width]
+
+
+def image(shape: tuple[int, ...], network: str) -> tuple[int, int, int]:
+    """`shape` as (C, H, W); UserError where the data are no images."""
+    if len(shape) != 3:
+        raise UserError(
+            f"network {network!r} is for images (C, H, W), the data have shape {tuple(shape)}: use the network 'mlp'"
+        )
+    positive(**dict(zip(("channels", "height", "width"), shape)))
+    return tuple(shape)
+
+
+def positive(**options: int) -> None:
+    """UserError for the first option, or entry of one, below 1."""
+    for name, value in options.items():
+        if min(value if isinstance(value, (tuple, list)) else (value,), default=0) < 1:
+            raise UserError(f"{name} is {value!r}: a network needs at least 1")
+
+
+def halved(n: int, times: int) -> int:
+    """n after `times` convolutions of stride 2 with 'same' padding: ⌈n / 2^times⌉."""
+    return -(-n // 2**times)
+
+
+def range_of(bounded: bool) -> nn.Module:
+    """The generator's last layer: tanh where the data's scaling is bounded by ±1, else nothing."""
+    return nn.Tanh() if bounded else nn.Identity()
+
+
+def glorot(module: nn.Module) -> None:
+    """Keras' default, for `Module.apply`: weights U(±√(6 / (fan_in + fan_out))), biases 0 (Glorot & Bengio 2010)."""
+    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def normal(layer: nn.Linear | nn.Conv2d, gain: float = 1.0) -> nn.Module:
+    """`layer` with weights N(0, gain² / fan_in), bias 0 (He et al. 2015); gain 0 makes it the zero function."""
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

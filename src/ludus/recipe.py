@@ -1,0 +1,338 @@
+"""A run as data: TOML <-> dict, the one table of names, and `build`, which turns names into a game.
+
+A section of a recipe holds the keyword-only arguments of one callable; the signature, read from its source, is the only
+schema there is. Nothing here imports torch before `build` does, so a misspelt name is answered at once.
+"""
+
+import ast
+import functools
+import importlib
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ludus.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ludus.data.layout import Form
+    from ludus.game import Game
+
+FORMAT = 1
+TOP = {"format": int, "ludus": str, "seed": int, "device": str, "rollbacks": int}
+
+
+class Method(NamedTuple):
+    """A row of the table: where the class is, and the settings that it starts from on vectors and on images."""
+
+    path: str
+    points: dict[str, Any]
+    images: dict[str, Any]
+
+
+# fmt: off
+METHODS = {
+    "gan": Method(
+        "methods.gan:GAN",
+        points={"trainer.lr": 1e-3, "sampler.batch": 256, "trainer.steps": 5000},
+        images={"trainer.lr": 1e-4, "trainer.betas": [0.9, 0.999], "generator.name": "dcgan", "discriminator.name": "dcgan"},
+    ),
+    "wgan": Method(
+        "methods.wgan:WGAN",
+        points={"trainer.lr": 5e-5, "trainer.optimiser": "rmsprop", "sampler.batch": 64, "trainer.steps": 20000},
+        images={"trainer.lr": 5e-5, "trainer.optimiser": "rmsprop"},
+    ),
+    "wgan_gp": Method(
+        "methods.wgan_gp:WGANGP",
+        points={"method.weight": 0.1, "trainer.lr": 1e-3, "trainer.betas": [0.5, 0.9], "sampler.batch": 256,
+                "trainer.steps": 10000},
+        images={"trainer.lr": 1e-4, "trainer.betas": [0.5, 0.9]},
+    ),
+    "r3gan": Method(
+        "methods.r3gan:R3GAN",
+        points={"trainer.lr": 3e-3, "sampler.batch": 256, "trainer.steps": 5000,
+                "annealing.hold": 0.3, "annealing.decay": 0.03, "annealing.values": {"gamma": [0.02, 0.002]}},
+        images={"trainer.lr": 2e-3, "annealing.decay": 0.05, "annealing.values": {"gamma": [1.0, 0.1]}},
+    ),
+}
+NETWORKS = {
+    "mlp": ("networks.mlp:MlpGenerator", "networks.mlp:MlpDiscriminator"),
+    "small": ("networks.small:SmallGenerator", "networks.small:SmallDiscriminator"),
+    "dcgan": ("networks.dcgan:DcganGenerator", "networks.dcgan:DcganDiscriminator"),
+    "resnet": ("networks.resnet:ResnetGenerator", "networks.resnet:ResnetDiscriminator"),
+}
+PRIORS = {"gaussian": "networks.priors:Gaussian", "uniform": "networks.priors:Uniform"}
+# fmt: on
+ROLES = {
+    "generator": {name: paths[0] for name, paths in NETWORKS.items()},
+    "discriminator": {name: paths[1] for name, paths in NETWORKS.items()},
+    "prior": PRIORS,
+}
+SECTIONS = {
+    "data": "data.load:load",
+    "sampler": "data.sampler:Sampler",
+    "trainer": "trainer:Trainer",
+    "annealing": "callbacks.annealing:Annealing",
+    "averaging": "callbacks.averaging:Averaging",
+    "checkpoint": "callbacks.checkpoint:Checkpoint",
+    "snapshot": "callbacks.snapshot:Snapshot",
+    "plan": "callbacks.plan:Plan",
+}
+USUAL = {
+    "points": {"generator.name": "mlp", "discriminator.name": "mlp", "prior.name": "gaussian", "prior.dimension": 32},
+    "images": {"generator.name": "small", "discriminator.name": "small", "prior.name": "gaussian"},
+}
+NAMES = ("name", "source", "condition", "held_out_hash")  # what a section holds beside arguments
+CUSTOM = "custom"  # a network that was handed over in Python, and is handed over again at load
+
+
+# Signatures, read from the source
+
+
+class Parameter(NamedTuple):
+    annotation: str
+    default: Any
+
+
+def _source(path: str) -> tuple[ast.Module, ast.AST]:
+    """The parsed module, and the class or function in it, that "room.file:Name" names."""
+    module, name = path.split(":")
+    tree = ast.parse((Path(__file__).parent / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+    return tree, next(node for node in tree.body if getattr(node, "name", None) == name)
+
+
+@functools.cache
+def signature(path: str) -> tuple[tuple[str, ...], dict[str, Parameter]]:
+    """The positional names, and the keyword-only arguments with annotations and defaults, of a class or a function."""
+    _, node = _source(path)
+    if isinstance(node, ast.ClassDef):
+        node = next((n for n in node.body if getattr(n, "name", None) == "__init__"), None)
+        if node is None:
+            return (), {}
+    args = node.args
+    options = {
+        arg.arg: Parameter(ast.unparse(arg.annotation), ast.literal_eval(default))
+        for arg, default in zip(args.kwonlyargs, args.kw_defaults)
+    }
+    return tuple(arg.arg for arg in args.args if arg.arg != "self"), options
+
+
+def docstring(path: str) -> str:
+    """The docstring of what a path names."""
+    return ast.get_docstring(_source(path)[1]) or ""
+
+
+def bibtex(method: str) -> str:
+    """The reference of a method."""
+    tree, _ = _source(_method(method).path)
+    values = {n.targets[0].id: n.value for n in tree.body if isinstance(n, ast.Assign)}
+    return ast.literal_eval(values["BIBTEX"])
+
+
+def _method(name: str) -> Method:
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]
+
+
+def roles(method: str) -> tuple[str, ...]:
+    """The networks and priors that a method is made of."""
+    return signature(_method(method).path)[0]
+
+
+# Drafts: what a user said, checked
+
+
+def parse(setting: str) -> tuple[str, Any]:
+    """"generator.width=64" -> ("generator.width", 64); the value is TOML, or else a plain string."""
+    key, equals, value = setting.partition("=")
+    if not equals or "." not in key:
+        raise UserError(f"--set takes section.key=value, such as generator.width=64; got {setting!r}")
+    try:
+        return key.strip(), tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
+
+
+def read(path: Path) -> dict:
+    """A recipe from a TOML file."""
+    try:
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no recipe {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from None
+    if recipe.get("format", FORMAT) != FORMAT:
+        raise UserError(f"{path} has recipe format {recipe['format']}; this ludus reads {FORMAT}")
+    return recipe
+
+
+def nest(flat: dict[str, Any], recipe: dict | None = None) -> dict:
+    """Dotted keys laid over a nested recipe; the recipe given is left as it is."""
+    recipe = {key: dict(value) if isinstance(value, dict) else value for key, value in (recipe or {}).items()}
+    for dotted, value in flat.items():
+        *path, last = dotted.split(".")
+        place = recipe
+        for key in path:
+            place[key] = dict(place.get(key, {}))
+            place = place[key]
+        place[last] = value
+    return recipe
+
+
+def draft(
+    method: str | None = None,
+    source: str | None = None,
+    condition: str | None = None,
+    network: str | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    settings: dict[str, Any] | None = None,
+    recipe: dict | None = None,
+) -> dict:
+    """What a user said, as a checked recipe: `settings` ("generator.width": 64) over the options over a `recipe`."""
+    said = {
+        "method.name": method, "data.source": source, "data.condition": condition, "generator.name": network,
+        "discriminator.name": network, "trainer.steps": steps, "plan.minutes": minutes, "sampler.batch": batch,
+        "trainer.lr": lr,
+    }  # fmt: skip
+    whole = nest({key: value for key, value in (said | (settings or {})).items() if value is not None}, recipe)
+    whole |= {key: value for key, value in {"seed": seed, "device": device}.items() if value is not None}
+    return check(whole)
+
+
+def check(recipe: dict) -> dict:
+    """The recipe with its values coerced to what the signatures ask for; a UserError names what does not fit."""
+    if "name" not in recipe.get("method", {}):
+        raise UserError(f"a recipe needs a method: [method] name = one of {', '.join(METHODS)}")
+    known = {*TOP, "method", *roles(recipe["method"]["name"]), *SECTIONS}
+    for section, value in recipe.items():
+        if section not in known:
+            raise unknown("recipe section", section, known)
+        if section in TOP and type(value) is not TOP[section]:
+            raise UserError(f"recipe: {section} is {TOP[section].__name__}, got {value!r}")
+    return {
+        section: _check_section(section, values, recipe["method"]["name"]) if section not in TOP else values
+        for section, values in recipe.items()
+    }
+
+
+def _check_section(section: str, values: dict, method: str) -> dict:
+    if not isinstance(values, dict):
+        raise UserError(f"recipe: {section} is a section, [{section}], with keys of its own; got {values!r}")
+    fixed = {"data": ("source", "condition", "held_out_hash")}.get(section, ()) if section in SECTIONS else ("name",)
+    options: dict[str, Parameter] = {}
+    for path in _candidates(section, values.get("name"), method):
+        options |= signature(path)[1]
+    for key in values:
+        if key not in options and key not in fixed:
+            raise unknown(f"key in [{section}]", key, [*options, *fixed])
+    given = {key: value for key, value in values.items() if key not in fixed}
+    return {key: values[key] for key in fixed if key in values} | _coerce(section, given, options)
+
+
+def _candidates(section: str, name: str | None, method: str) -> Iterable[str]:
+    """Paths whose options a section may hold: one, or all that a role may be while its network is not named."""
+    if section == "method":
+        return [_method(method).path]
+    if section in SECTIONS:
+        return [SECTIONS[section]]
+    if name is None:
+        return ROLES[section].values()
+    if name == CUSTOM:
+        return []
+    if name not in ROLES[section]:
+        raise unknown(section, name, ROLES[section])
+    return [ROLES[section][name]]
+
+
+def _coerce(section: str, values: dict, options: dict[str, Parameter]) -> dict:
+    import pydantic
+
+    names = {"Literal": Literal}
+    fields = {key: (eval(options[key].annotation, names), ...) for key in values}
+    model = pydantic.create_model("Section", __config__={"allow_inf_nan": False}, **fields)
+    try:
+        return model(**values).model_dump(exclude_none=True)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, (section, *first["loc"])))
+        raise UserError(f"{where}: {first['msg'].lower()}, got {first['input']!r}") from None
+
+
+# Complete recipes
+
+
+def complete(recipe: dict, kind: Literal["points", "images"], n: int) -> dict:
+    """The checked recipe over the recommended settings for its method and its data of n training examples."""
+    row = _method(recipe["method"]["name"])
+    wanted = USUAL[kind] | {"sampler.batch": 64} | (row.points if kind == "points" else row.images)
+    wanted = {key: value for key, value in wanted.items() if _applies(key, recipe)}
+    batch = recipe.get("sampler", {}).get("batch") or max(1, min(wanted["sampler.batch"], n // 4))
+    wanted = {"trainer.steps": min(20_000, max(2_000, 20 * n // batch))} | wanted | {"sampler.batch": batch}
+    whole = {"format": FORMAT, "ludus": version("ludus"), "seed": 0, "device": "auto"} | nest(wanted)
+    for section, values in recipe.items():
+        whole[section] = {**whole.get(section, {}), **values} if isinstance(values, dict) else values
+    annealed = whole.get("annealing", {}).get("values", {})
+    if "values" not in recipe.get("annealing", {}):  # a number that the user gave stays as given
+        whole = nest({"annealing.values": {k: v for k, v in annealed.items() if k not in recipe["method"]}}, whole)
+    return check(whole)
+
+
+def _applies(key: str, recipe: dict) -> bool:
+    """Whether a recommended setting is one of the network that the user chose in place of the recommended one."""
+    section, option = key.split(".", 1)
+    name = recipe.get(section, {}).get("name")
+    if section not in ROLES or name is None or option == "name":
+        return True
+    return name != CUSTOM and option in signature(ROLES[section][name])[1]
+
+
+def text(recipe: dict) -> str:
+    """The recipe as TOML."""
+    import tomli_w
+
+    return tomli_w.dumps(recipe)
+
+
+def options(recipe: dict, section: str) -> dict:
+    """A section's arguments: everything in it but the names of what is called."""
+    return {k: v for k, v in recipe.get(section, {}).items() if k not in NAMES}
+
+
+def load_object(path: str) -> Any:
+    """The class or function that "room.file:Name" names."""
+    module, name = path.split(":")
+    return getattr(importlib.import_module(f"ludus.{module}"), name)
+
+
+def build(recipe: dict, form: "Form", modules: "dict[str, nn.Module] | None" = None) -> "Game":
+    """The game of a complete recipe for data of a given form; `modules` are networks of the user's own, by role."""
+    from ludus.networks.check import check_roles
+
+    method, parts = _method(recipe["method"]["name"]), dict(modules or {})
+    given = {"shape": form.shape, "condition": form.conditions, "bounded": form.bounded}
+    for role in sorted(roles(recipe["method"]["name"]), key="prior".__ne__):  # the prior first: others need its size
+        if role not in parts:
+            parts[role] = _part(recipe, role, given)
+        if role == "prior":
+            given["latent"] = parts[role].dimension
+    check_roles(**parts, shape=form.shape, condition=form.conditions)
+    return load_object(method.path)(**parts, **options(recipe, "method"))
+
+
+def _part(recipe: dict, role: str, given: dict) -> "nn.Module":
+    """A network or a prior by name; of what is known about the data it gets what its signature asks for."""
+    name = recipe[role]["name"]
+    if name == CUSTOM:
+        raise UserError(f"this run has a {role} of your own: hand it over again, {role}=MyNetwork()")
+    path = ROLES[role][name]
+    asked = {key: given[key] for key in signature(path)[0] if key in given}
+    return load_object(path)(**asked, **options(recipe, role))

@@ -1,0 +1,137 @@
+"""One HTML page that says what a run did: pictures, curves, facts, and how to go on. It needs no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from ludus import figures
+
+PIXELS = 64 * 32 * 32  # about as many as a grid shows without shrinking: 64 digits, 16 spectra of 20×200
+CLOUD = 5000  # points drawn at most
+
+READ_GAME = (
+    "Each player lowers its own loss while the others change it, so these curves are no measure of quality: "
+    "look at the samples for that. A healthy game keeps them bounded and lively; one player near zero for long has "
+    "won and teaches the others nothing."
+)
+READ_ALONE = "One player lowers the sum of these terms; they should fall and then level off."
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page says of one run.
+
+    facts: (label, value) pairs, what was run, for how long, on what. rows: metrics as in metrics.jsonl.
+    real, generated: (n, H, W[, C]) images or (n, D) points, in the user's units, unselected. notes: what was done to
+    the data, and what happened on the way. commands: (what it does, command) pairs, how to go on.
+    """
+
+    name: str
+    facts: Sequence[tuple[str, Any]] = ()
+    recipe_toml: str = ""
+    rows: Sequence[Mapping[str, Any]] = ()
+    real: np.ndarray | None = None
+    generated: np.ndarray | None = None
+    notes: Sequence[str] = ()
+    commands: Sequence[tuple[str, str]] = ()
+
+
+def page(title: str, runs: Sequence[Section], summary: str = "") -> str:
+    """A self-contained HTML page about `runs`: no script, nothing fetched, every word from outside escaped.
+
+    The same input gives the same page. Raises UserError for arrays that are neither images nor points.
+    """
+    template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    links = "".join(f'<a href="#run-{i}">{escape(run.name)}</a>' for i, run in enumerate(runs, 1))
+    return template.substitute(
+        title=escape(title),
+        summary=escape(summary),
+        contents=f'<nav aria-label="Runs">{links}</nav>' if len(runs) > 1 else "",
+        runs="\n".join(_section(i, run) for i, run in enumerate(runs, 1)),
+    )
+
+
+def _section(i: int, run: Section) -> str:
+    parts = [
+        _part("Real and generated", _pictures(run)),
+        _part("Losses", _losses(run)),
+        _part("What was run", _table(run.facts)),
+        _part("How to go on", _commands(run.commands)),
+        _part("Worth knowing", _list(run.notes)),
+        _part("Recipe", _recipe(run.recipe_toml)),
+    ]
+    return f'<section id="run-{i}"><h2>{escape(run.name)}</h2>\n' + "\n".join(p for p in parts if p) + "\n</section>"
+
+
+def _part(heading: str, content: str) -> str:
+    return f"<h3>{heading}</h3>\n{content}" if content else ""
+
+
+def _pictures(run: Section) -> str:
+    given = {"Real": run.real, "Generated": run.generated}
+    given = {name: np.asarray(array) for name, array in given.items() if array is not None and len(array)}
+    if not given:
+        return ""
+    first = next(iter(given.values()))
+    if first.ndim == 2:
+        drawn = figures.points({name.lower(): a[:CLOUD] for name, a in given.items()})
+        said = "Unselected points; both panels have the same axes, and the first group lies in grey under the second."
+        alt = " and ".join(f"{min(len(a), CLOUD):,} {name.lower()} points" for name, a in given.items())
+        return _figure(drawn, alt, said, wide=True)
+    shown = min(max(PIXELS // max(first[0, ..., :1].size if first.ndim == 4 else first[0].size, 1), 4), 64)
+    scale = figures.limits_of(first[:shown])
+    grids = [
+        _figure(
+            figures.grid(array[:shown], limits=scale),
+            f"a grid of {len(array[:shown])} {name.lower()} images of {array.shape[1]} × {array.shape[2]} pixels",
+            f"<b>{name}</b>, {len(array[:shown])} images",
+        )
+        for name, array in given.items()
+    ]
+    said = f"Unselected, as they came, on one scale: {scale[0]:.4g} to {scale[1]:.4g} in the data’s units."
+    return f'<div class="pair">{"".join(grids)}</div>\n<p class="said">{said}</p>'
+
+
+def _losses(run: Section) -> str:
+    players: dict[str, dict[str, None]] = {}  # inner dicts are ordered sets of terms
+    for row in run.rows:
+        for player, terms in (row.get("losses") or {}).items():
+            players.setdefault(player, {}).update(dict.fromkeys(terms))
+    named = "; ".join(f"{player}: {', '.join(terms)}" for player, terms in players.items()) or "none logged"
+    reading = READ_GAME if len(players) > 1 else READ_ALONE if players else "No losses were logged."
+    return _figure(figures.curves(run.rows), f"curves of the losses against turns. {named}", reading, wide=True)
+
+
+def _figure(figure: Any, alt: str, caption: str, wide: bool = False) -> str:
+    """An image with its caption (HTML); `alt` is plain text. A wide one scrolls on a phone instead of shrinking."""
+    width, height = (round(side / 2) for side in figure.bbox.size)  # two dots a pixel, see figures/save.py
+    image = f'<img src="{figures.data_url(figure)}" alt="{escape(alt)}" width="{width}" height="{height}">'
+    paper = "paper wide" if wide else "paper"
+    return f'<figure><div class="{paper}">{image}</div><figcaption>{caption}</figcaption></figure>'
+
+
+def _table(facts: Sequence[tuple[str, Any]]) -> str:
+    row = '<tr><th scope="row">{}</th><td>{}</td></tr>'
+    rows = "".join(row.format(escape(label), escape(str(value))) for label, value in facts)
+    return f"<table>{rows}</table>" if rows else ""
+
+
+def _commands(commands: Sequence[tuple[str, str]]) -> str:
+    items = "".join(f"<li>{escape(what)}<pre><code>{escape(line)}</code></pre></li>" for what, line in commands)
+    return f'<ul class="commands">{items}</ul>' if items else ""
+
+
+def _list(notes: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _recipe(toml: str) -> str:
+    return f"<details><summary>The whole run as TOML</summary><pre>{escape(toml)}</pre></details>" if toml else ""

@@ -1,0 +1,195 @@
+"""A run being played: its folder, its trainer with callbacks, and what happens when it is stopped or diverges."""
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors.numpy
+import torch
+from torch import nn
+
+from ludus import figures, seeds
+from ludus import recipe as recipes
+from ludus.callbacks.annealing import Annealing
+from ludus.callbacks.averaging import Averaging
+from ludus.callbacks.checkpoint import Checkpoint
+from ludus.callbacks.log import Log
+from ludus.callbacks.plan import Plan, duration
+from ludus.callbacks.progress import Progress
+from ludus.callbacks.signals import stopping
+from ludus.callbacks.snapshot import Snapshot
+from ludus.data.form import Form
+from ludus.data.load import Data
+from ludus.data.sampler import Sampler
+from ludus.errors import Diverged, Interrupted, UserError
+from ludus.game import Game
+from ludus.report.page import Section, page
+from ludus.runs import folder, journal, store
+from ludus.runs.journal import Journal
+from ludus.trainer import Trainer
+
+if TYPE_CHECKING:
+    from ludus.api import Run
+
+ARRAY = "array in memory"  # stands in a recipe for data that were handed over in Python
+SHOWN = 64  # examples kept for pictures
+CONDITIONS = 4096  # rows of conditions kept, to draw from when none is asked for
+
+
+def say(text: str) -> None:
+    """A line to whoever is watching."""
+    if text:
+        print(text, file=sys.stderr, flush=True)
+
+
+def prepare(path: Path, recipe: dict, data: Data) -> None:
+    """Writes what a new run folder begins with."""
+    for note in data.notes:
+        say(note)
+    rows = np.random.default_rng(0).permutation(len(data.x))
+    examples = {"x": data.x[rows[:SHOWN]]} | ({} if data.c is None else {"c": data.c[rows[:CONDITIONS]]})
+    folder.write(path / "examples.safetensors", safetensors.numpy.save(examples))
+    kept = {"form": data.form.to_json(), "fingerprint": data.fingerprint, "notes": data.notes}
+    folder.write(path / "data.json", json.dumps(kept, indent=1))
+    recipe = recipes.nest({"data.held_out_hash": data.held_out_hash}, recipe)
+    folder.write(path / "recipe.toml", recipes.text(recipe))
+
+
+def same_data(path: Path, data: Data) -> None:
+    """Raises UserError if the data are not those that the run began with."""
+    kept = json.loads((path / "data.json").read_text(encoding="utf-8"))
+    if kept["fingerprint"] != data.fingerprint:
+        raise UserError(
+            f"{data.form.name} has changed since {path} began (SHA-256 {kept['fingerprint'][:12]} then, "
+            f"{data.fingerprint[:12]} now): put the old data back, or begin a new run"
+        )
+
+
+def device_of(name: str) -> torch.device:
+    """"auto" is the accelerator, if there is one that works."""
+    if name == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found or torch.device("cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}; try --device auto") from None
+
+
+def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | None, steps: int | None = None) -> None:
+    """Plays a run to its end; when it diverges, once more from the last good checkpoint with half the rates and a new seed."""
+    while True:
+        trainer = trainer_of(path, recipe, data, modules)
+        resumed = bool(store.turns(path))
+        if resumed:
+            _load(path, trainer)
+            trainer.steps = steps or trainer.steps
+        try:
+            with stopping(trainer):
+                trainer.run()
+            break
+        except Diverged as error:
+            if recipe.get("rollbacks", 0) or not store.turns(path):
+                raise Diverged(
+                    f"{error}, after a rollback too; try a lower --lr, a stronger penalty, or another method. "
+                    f"The last good checkpoint is in {path}"
+                ) from None
+            say(f"{error}: back to the last good checkpoint with half the learning rates and a new seed")
+            recipe = recipe | {"rollbacks": 1}
+            folder.write(path / "recipe.toml", recipes.text(recipe))
+    if trainer.turn < trainer.steps:
+        raise Interrupted(f"stopped at turn {trainer.turn:,} of {trainer.steps:,}; `ludus resume {path}` goes on")
+
+
+def _load(path: Path, trainer: Trainer) -> None:
+    checkpoint = store.load(path)
+    for note in checkpoint.skipped:
+        say(f"checkpoint {note}: passed over")
+    journal.cut(path / "metrics.jsonl", checkpoint.turn)
+    trainer.load({name: torch.from_numpy(value) for name, value in checkpoint.tensors.items()}, checkpoint.state)
+    say(f"going on from turn {checkpoint.turn:,}")
+    if trainer.rollbacks != checkpoint.state["rollbacks"]:
+        event = f"rolled back to turn {checkpoint.turn}: learning rates halved, new seed"
+        Journal(path / "metrics.jsonl").append({"turn": checkpoint.turn, "event": event})
+
+
+def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | None) -> Trainer:
+    """The trainer of a complete recipe, with everything that watches it."""
+    device, seed = device_of(recipe["device"]), recipe["seed"]
+    with seeds.forked(device, seed):
+        game = recipes.build(recipe, data.form, modules).to(device)
+    x, c = torch.from_numpy(data.x).to(device), None if data.c is None else torch.from_numpy(data.c).to(device)
+    if data.form.kind == "images":
+        game, x = game.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    sampler = Sampler(x, c, seed=seed, **recipes.options(recipe, "sampler"))
+    averaging = Averaging(game, **recipes.options(recipe, "averaging"))
+    callbacks = [
+        Plan(say, **recipes.options(recipe, "plan")),
+        Annealing(**recipes.options(recipe, "annealing")),
+        averaging,
+        Log(Journal(path / "metrics.jsonl")),
+        Checkpoint(path, **recipes.options(recipe, "checkpoint")),
+        Snapshot(lambda turn: picture(path, turn, averaging.game, data), **recipes.options(recipe, "snapshot")),
+        Progress(),
+    ]
+    return Trainer(game, sampler, callbacks, seed, recipe.get("rollbacks", 0), **recipes.options(recipe, "trainer"))
+
+
+def picture(path: Path, turn: int, game: Game, data: Data) -> None:
+    """samples/00000300.png: the averaged game's samples from latents that stay the same."""
+    device = next(game.parameters()).device
+    n = 16 * SHOWN if data.form.kind == "points" else SHOWN
+    with seeds.measuring(game, seed=0):
+        c = None if data.c is None else torch.from_numpy(data.c[np.arange(n) % len(data.c)]).to(device)
+        x = data.form.to_user(game.sample(n, c).cpu().numpy())
+    (path / "samples").mkdir(exist_ok=True)
+    folder.write(path / "samples" / f"{turn:08d}.png", figures.png(drawing(data.form, {"generated": x})))
+
+
+def drawing(form: Form, groups: dict[str, np.ndarray]):
+    """A figure of arrays in the user's units, on one scale."""
+    if form.kind == "points":
+        return figures.points(groups)
+    return figures.side_by_side({name: form.pictures(x) for name, x in groups.items()})
+
+
+def section(run: "Run") -> Section:
+    """What the report says of a run."""
+    n = 5000 if run.form.kind == "points" else SHOWN
+    real, generated = run.form.to_user(run.examples["x"]), run.sample(n)
+    if run.form.kind == "images":
+        real, generated = run.form.pictures(real), run.form.pictures(generated)
+    seconds, batch = max(run.numbers["seconds"], 1e-9), run.recipe["sampler"]["batch"]
+    facts = [
+        ("method", run.recipe["method"]["name"]),
+        ("data", run.form.name),
+        ("turns", f"{run.turn:,} of {run.numbers['steps']:,}, batch {batch}"),
+        ("time", f"{duration(seconds)}, {run.turn * batch / seconds:,.0f} images/s"),
+        ("parameters", ", ".join(f"{name} {_count(p.owns)}" for name, p in run.game.players.items())),
+        ("hardware", f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"),
+    ]
+    rows = journal.read(run.folder / "metrics.jsonl")
+    events = [row["event"] for row in rows if "event" in row]
+    commands = [
+        ("draw samples", f"ludus sample {run.folder} -n 64 --out samples.npy"),
+        ("train on", f"ludus resume {run.folder} --steps {2 * run.numbers['steps']}"),
+        ("in Python", f'ludus.load("{run.folder}").sample(64)'),
+    ]
+    rows = [row for row in rows if "losses" in row]
+    notes = [*run.notes, *events, *run.skipped]
+    return Section(run.folder.name, facts, recipes.text(run.recipe), rows, real, generated, notes, commands)
+
+
+def _count(modules) -> str:
+    return f"{sum(p.numel() for module in modules for p in module.parameters()):,}"
+
+
+def report(run: "Run") -> Path:
+    """Writes report.html of a run."""
+    path = run.folder / "report.html"
+    title = f"{run.recipe['method']['name']} on {run.form.name}"
+    folder.write(path, page(title, [section(run)]))
+    return path

@@ -1,0 +1,223 @@
+"""The one loop."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ludus import play as plays
+from ludus import seeds
+from ludus.data.sampler import Sampler
+from ludus.errors import Diverged, unknown
+from ludus.game import Batch, Game, Loss, Player
+
+
+class Callback:
+    """What watches a game in motion, or winds a dial between turns; each overrides the events that it needs."""
+
+    def start(self, trainer: "Trainer") -> None: ...
+    def before(self, trainer: "Trainer") -> None: ...
+    def after(self, trainer: "Trainer") -> None: ...
+    def end(self, trainer: "Trainer") -> None: ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Its part of a checkpoint, under names of its own; `load` takes the whole checkpoint back."""
+        return {}
+
+    def load(self, tensors: dict[str, Tensor]) -> None: ...
+
+
+class Trainer:
+    """Plays a game: on each turn one batch is drawn and the scheduled players move.
+
+    Each player has an optimiser of its own over the parameters that it owns, and only their gradient is ever asked
+    for: nobody moves, or accumulates into, another player's parameters. Gradients are kept by player, since two
+    players may own one module. A turn draws from a random state of its own, so whatever happens between turns
+    (measuring, plotting, a notebook) leaves the run as it is.
+
+    Args:
+        game: what is played.    sampler: where batches come from, on the game's device.
+        seed: of everything random in the run.
+        rollbacks: how often divergence has sent the run back; each halves the rates and changes the seed.
+        steps: turns in all.
+        lr: learning rate; `rates` gives a player another, {"discriminator": 4e-4} (two time scales).
+        betas: Adam's; RMSprop takes the second as its decay, SGD none.
+        play: whether each player answers the latest move, or all move at once.
+        every: periods in place of the game's own, {"discriminator": 2}: moves on every second turn.
+        hold_above: a player is held while its accuracy is above its limit, {"discriminator": 0.8}.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        sampler: Sampler,
+        callbacks: Iterable[Callback] = (),
+        seed: int = 0,
+        rollbacks: int = 0,
+        *,
+        steps: int = 1000,
+        lr: float = 2e-4,
+        rates: dict[str, float] | None = None,
+        optimiser: Literal["adam", "rmsprop", "sgd"] = "adam",
+        betas: tuple[float, float] = (0.5, 0.99),
+        play: Literal["alternate", "simultaneous"] = "alternate",
+        every: dict[str, int] | None = None,
+        hold_above: dict[str, float] | None = None,
+    ):
+        self.game, self.sampler, self.callbacks = game, sampler, list(callbacks)
+        self.device = next(game.parameters()).device
+        self.players = _players(game, every or {}, {**(rates or {}), **(hold_above or {})})
+        self.parameters = {name: player.parameters for name, player in self.players.items()}
+        self.rates = {name: (rates or {}).get(name, lr) / 2**rollbacks for name in self.players}
+        self.optimisers = {
+            name: _optimiser(optimiser, self.parameters[name], self.rates[name], betas) for name in self.players
+        }
+        self.play, self.schedule = plays.PLAYS[play], _schedule(hold_above)
+        self.gradients: dict[str, tuple[Tensor, ...]] = {}
+        self.losses: dict[str, Loss] = {}
+        self.turn, self.steps, self.seconds, self.stop = 0, steps, 0.0, False
+        self.seed, self.rollbacks = seed, rollbacks
+        self._reseed()
+
+    # One player
+
+    def gradient(self, name: str, batch: Batch) -> None:
+        """The gradient of a player's loss in its own parameters, and in no others."""
+        loss = self.players[name].loss(batch)
+        self.gradients[name] = torch.autograd.grad(loss.total, self.parameters[name])
+        self._keep(name, loss)
+
+    def move(self, name: str) -> None:
+        """One step of a player's optimiser along the gradient that it holds."""
+        for parameter, gradient in zip(self.parameters[name], self.gradients.pop(name)):
+            parameter.grad = gradient
+        self.optimisers[name].step()
+        self.optimisers[name].zero_grad()
+        self.players[name].after()
+
+    def _keep(self, name: str, loss: Loss) -> None:
+        self.losses[name] = Loss(*({key: value.detach() for key, value in part.items()} for part in loss))
+
+    # One turn, and all of them
+
+    def step(self) -> None:
+        """One turn: a batch, the held players' losses, the others' moves."""
+        with seeds.forked(self.device):
+            seeds.restore(self.random)
+            batch, names = next(self.sampler), self.schedule(self)
+            for name in plays.every(self):
+                if name not in names:
+                    with torch.no_grad():
+                        self._keep(name, self.players[name].loss(batch))
+            self.play(self, names, batch)
+            self.random = seeds.state(self.device)
+        self.turn += 1
+
+    def run(self) -> None:
+        """Turns until `steps`, or until somebody sets `stop`."""
+        self._tell("start")
+        while self.turn < self.steps and not self.stop:
+            began = time.perf_counter()
+            self._tell("before")
+            self.step()
+            self.seconds += time.perf_counter() - began
+            self._tell("after")
+        self._tell("end")
+
+    def _tell(self, event: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
+
+    def check_losses(self) -> None:
+        """Raises Diverged if a loss is not finite."""
+        for name, loss in self.losses.items():
+            for term, value in loss.terms.items():
+                if not math.isfinite(value):
+                    raise Diverged(f"turn {self.turn}: the {name}'s loss {term!r} is {float(value)}")
+
+    def check_finite(self) -> None:
+        """Raises Diverged if a loss or a parameter is not finite."""
+        self.check_losses()
+        for name, owned in self.parameters.items():
+            if not all(torch.isfinite(p).all() for p in owned):
+                raise Diverged(f"turn {self.turn}: a parameter of the {name} is not finite")
+
+    # All that a run is, as tensors and plain numbers
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """Tensors by name, and what JSON can hold; `load` of both goes on as if nothing had been."""
+        tensors = {f"game/{name}": value for name, value in self.game.state_dict().items()}
+        for name, optimiser in self.optimisers.items():
+            for i, p in enumerate(self.parameters[name]):
+                tensors |= {f"optimiser/{name}/{i}/{key}": v for key, v in optimiser.state.get(p, {}).items()}
+        for name, loss in self.losses.items():
+            for part, values in loss._asdict().items():
+                tensors |= {f"losses/{name}/{part}/{key}": value for key, value in values.items()}
+        tensors |= {f"random/{kind}": value for kind, value in self.random.items()}
+        for callback in self.callbacks:
+            tensors |= callback.state()
+        numbers = {"turn": self.turn, "steps": self.steps, "seconds": self.seconds, "rollbacks": self.rollbacks}
+        return tensors, numbers | {"sampler": self.sampler.state}
+
+    def load(self, tensors: dict[str, Tensor], numbers: dict) -> None:
+        """Takes back what `state` gave. After a rollback it goes on with a new seed, since the old one leads back to it."""
+        self.game.load_state_dict(under("game/", tensors))
+        for name, optimiser in self.optimisers.items():
+            optimiser.state.clear()
+            for i, p in enumerate(self.parameters[name]):
+                entry = under(f"optimiser/{name}/{i}/", tensors)
+                if entry:
+                    optimiser.state[p] = {key: _like(value, p, optimiser) for key, value in entry.items()}
+        self.losses = {name: _loss(under(f"losses/{name}/", tensors), self.device) for name in self.players}
+        self.losses = {name: loss for name, loss in self.losses.items() if loss.terms}
+        self.random = {kind: value.cpu() for kind, value in under("random/", tensors).items()}
+        self.sampler.seek(**numbers["sampler"])
+        self.turn, self.steps, self.seconds = numbers["turn"], numbers["steps"], numbers["seconds"]
+        for callback in self.callbacks:
+            callback.load(tensors)
+        if numbers["rollbacks"] != self.rollbacks:
+            self._reseed()
+
+    def _reseed(self) -> None:
+        seed = self.seed + 1_000_003 * self.rollbacks
+        self.sampler.seek(self.sampler.epoch, self.sampler.position, seed)
+        with seeds.forked(self.device, seed):
+            self.random = seeds.state(self.device)
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _players(game: Game, every: dict[str, int], others: dict) -> dict[str, Player]:
+    players = dict(game.players)
+    for name in [*every, *others]:
+        if name not in players:
+            raise unknown("player", name, players)
+    return players | {name: dataclasses.replace(players[name], every=period) for name, period in every.items()}
+
+
+def _schedule(hold_above: dict[str, float] | None) -> plays.Schedule:
+    return plays.hold_above(hold_above) if hold_above else plays.every
+
+
+def _optimiser(name: str, owned: list[Tensor], lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    if name == "adam":
+        return torch.optim.Adam(owned, lr, betas, fused=True)
+    return torch.optim.RMSprop(owned, lr, alpha=betas[1]) if name == "rmsprop" else torch.optim.SGD(owned, lr)
+
+
+def _like(value: Tensor, parameter: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
+    """A moment takes its parameter's strides: a fused Adam with mismatched ones mixes elements, with no error."""
+    if value.shape == parameter.shape:
+        return torch.empty_like(parameter).copy_(value)
+    return value.to(parameter.device) if optimiser.defaults.get("fused") else value.cpu()
+
+
+def _loss(values: dict[str, Tensor], device: torch.device) -> Loss:
+    return Loss(*({key: value.to(device) for key, value in under(f"{part}/", values).items()} for part in Loss._fields))
