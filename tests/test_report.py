@@ -97,7 +97,7 @@ def test_side_by_side_takes_the_scale_of_the_first_for_both():
 
 @pytest.mark.parametrize(
     "shape, columns",
-    [((64, 28, 28), 8), ((16, 20, 200), 1), ((16, 200, 20), 13), ((1, 240, 400), 1), ((2, 3000, 3000), 1)],
+    [((64, 28, 28), 8), ((16, 20, 200), 1), ((16, 200, 20), 13), ((1, 240, 400), 1), ((1, 2400, 2400), 1)],
 )
 def test_elongated_images_get_fewer_columns(shape, columns):
     figure = figures.grid(np.zeros(shape))
@@ -212,21 +212,21 @@ def test_curves_have_a_panel_for_each_player_and_one_for_what_was_seen():
 
 
 def test_one_spike_is_clipped_and_said_so():
-    spiked = rows()
+    spiked = rows(200)
     spiked[20]["losses"]["generator"]["adversarial"] = 1e9
     spiked[21]["losses"]["generator"]["adversarial"] = float("nan")
     spiked[22]["losses"]["generator"]["adversarial"] = None
     spiked[23]["losses"]["generator"]["adversarial"] = float("inf")
     axes = figures.curves(spiked).axes[1]
-    assert axes.get_ylim()[1] < 200
+    assert axes.get_ylim()[1] < 500
     assert axes.get_title("right") == "1 clipped, 3 NaN or infinite"
-    assert np.nanmax(axes.lines[1].get_ydata()) < 60  # nor does the spike move the smoothed line
+    assert np.nanmax(axes.lines[1].get_ydata()) <= 201  # nor does the spike move the smoothed line
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_curves_of_hardly_any_rows(n):
     figures.png(figures.curves(rows(n)))
-    assert "Losses" in page("t", [Section("run", rows=rows(n))])
+    assert (n == 0) == ("No losses were logged" in page("t", [Section("run", rows=rows(n))]))
 
 
 def test_curves_of_nothing_but_nan_and_of_rows_without_a_player():
@@ -272,7 +272,8 @@ def test_the_page_says_all_that_it_was_told_and_fetches_nothing():
     text = unescape(html)
     for said in ["Two games", "Trained on real digits.", "r3gan on digits", "gan", "Method", "1 min 32 s", "1234567",
                  'name = "r3gan"', "scaled from [0, 16] to [-1, 1]", "ludus resume runs/a --steps 4000",
-                 "discriminator: real, fake", "generator: adversarial", "no measure of quality", "64 real images"]:  # fmt: skip
+                 "discriminator: real, fake", "generator: adversarial", "no measure of quality",
+                 "64 real images"]:  # fmt: skip
         assert said in text, said
     assert not re.search(r"https?:|<script|<link|@import|url\(", html)
     sources = re.findall(r'src="([^"]{0,30})', html)
@@ -280,7 +281,7 @@ def test_the_page_says_all_that_it_was_told_and_fetches_nothing():
     assert len(re.findall(r'<img [^>]*alt="[^"]+"', html)) == 6
     for anchor in re.findall(r'href="#([^"]+)"', html):
         assert f'id="{anchor}"' in html
-    assert html == page("Two games", [section(), section(name="gan")], "Trained on real digits.")
+    assert page("t", [section(rows=rows(2))]) == page("t", [section(rows=rows(2))])
 
 
 def test_hostile_words_are_escaped():
@@ -307,7 +308,9 @@ def test_the_page_shows_points_colour_and_what_little_there_is():
     assert "16 generated images of 20 × 200" in page(
         "t", [section(real=images(20, 20, 200), generated=images(20, 20, 200))]
     )
-    assert "70 pixels" not in page("t", [section(real=images(2, 33, 50, 3), generated=images(2, 33, 50, 3))])
+    assert "2 real images of 33 × 50" in page("t", [section(real=images(2, 33, 50, 3), generated=None)])
+    with pytest.raises(UserError, match=r"\(7,\)"):
+        page("t", [section(real=np.zeros(7), generated=None)])
     empty = page("t", [Section("nothing yet")])
     assert "No losses were logged" in empty and "Real and generated" not in empty and "How to go on" not in empty
     alone = [{"turn": 1, "losses": {"model": {"reconstruction": 1.0}}}]

@@ -5,11 +5,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from ludus import recipe as recipes
-from ludus.errors import LudusError, UserError, unknown
+from ludus.errors import LudusError, UserError
+
+UsageError = typer.BadParameter.__base__  # typer carries a click of its own, or leans on the installed one: ask typer
 
 app = typer.Typer(
     name="ludus", no_args_is_help=True, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False,
@@ -209,13 +210,9 @@ def main() -> None:
     except LudusError as error:
         print(f"ludus: {error}", file=sys.stderr)
         code = error.exit_code
-    except click.NoSuchOption as error:
-        known = [name for parameter in error.ctx.command.params for name in parameter.opts]
-        print(f"ludus: {unknown('option', error.option_name, known)}", file=sys.stderr)
-        code = 2
-    except click.ClickException as error:
+    except UsageError as error:
         print(f"ludus: {error.format_message()}", file=sys.stderr)
         code = 2
-    except click.Abort:
+    except typer.Abort:
         code = 130
     sys.exit(code)

@@ -38,7 +38,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for axes, (title, terms) in zip(all_axes, panels.items()):
         _panel(axes, title, terms, window)
     all_axes[-1].set_xlabel(_extent(rows[-1], window), fontsize=8, color=INK)
-    all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 2.5, 5, 10]))
+    all_axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 2.5, 5, 10]))
     all_axes[-1].xaxis.set_major_formatter("{x:,.0f}")
     figure.subplots_adjust(left=0.065, right=0.82, top=1 - 50 / height, bottom=FOOT / height, hspace=0.32)
     figure.align_ylabels()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -85,7 +86,7 @@ def _pictures(run: Section) -> str:
         said = "Unselected points; both panels have the same axes, and the first group lies in grey under the second."
         alt = " and ".join(f"{min(len(a), CLOUD):,} {name.lower()} points" for name, a in given.items())
         return _figure(drawn, alt, said, wide=True)
-    shown = min(max(PIXELS // max(first[0, ..., :1].size if first.ndim == 4 else first[0].size, 1), 4), 64)
+    shown = min(max(PIXELS // max(math.prod(first.shape[1:3]), 1), 4), 64)
     scale = figures.limits_of(first[:shown])
     grids = [
         _figure(
@@ -104,8 +105,10 @@ def _losses(run: Section) -> str:
     for row in run.rows:
         for player, terms in (row.get("losses") or {}).items():
             players.setdefault(player, {}).update(dict.fromkeys(terms))
-    named = "; ".join(f"{player}: {', '.join(terms)}" for player, terms in players.items()) or "none logged"
-    reading = READ_GAME if len(players) > 1 else READ_ALONE if players else "No losses were logged."
+    if not players:
+        return '<p class="said">No losses were logged.</p>'
+    named = "; ".join(f"{player}: {', '.join(terms)}" for player, terms in players.items())
+    reading = READ_GAME if len(players) > 1 else READ_ALONE
     return _figure(figures.curves(run.rows), f"curves of the losses against turns. {named}", reading, wide=True)
 
 

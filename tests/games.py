@@ -1,0 +1,58 @@
+"""Small games for the tests: any method of the table, by name, on random data of any form."""
+
+import numpy as np
+import torch
+
+from ludus import recipe as recipes
+from ludus import seeds
+from ludus.callbacks.annealing import Annealing
+from ludus.callbacks.averaging import Averaging
+from ludus.data.load import Data, load
+from ludus.data.sampler import Sampler
+from ludus.trainer import Trainer
+
+METHODS = list(recipes.METHODS)
+
+
+def data_of(shape=(1, 8, 8), condition=None, n=64) -> Data:
+    """n examples with a mean that depends on the condition: classes, values, or none."""
+    draws = np.random.default_rng(0)
+    y = {"classes": draws.integers(3, size=n), "values": draws.normal(size=(n, 2)), None: None}[condition]
+    shift = 0.0 if y is None else y.reshape(n, -1)[:, 0] / 2
+    x = (draws.normal(size=(n, *shape)) + np.reshape(shift, (-1,) + (1,) * len(shape))).astype(np.float32)
+    return load(x, y, channels="first" if len(shape) == 3 else "auto", held_out=0.0)
+
+
+def recipe_of(method: str, data: Data, **settings) -> dict:
+    """A complete recipe of small networks."""
+    small = {"generator.width": 8, "discriminator.width": 8, "prior.dimension": 4, "sampler.batch": 16}
+    small = {key: value for key, value in small.items() if data.form.kind == "points" or ".width" not in key}
+    return recipes.complete(recipes.draft(method, settings={**small, **settings}), data.form.kind, len(data.x))
+
+
+def trainer_of(method: str, data: Data, callbacks=(), dtype=torch.float32, **settings) -> Trainer:
+    """The trainer that `ludus train` would make, with an average and annealing, and without a folder."""
+    recipe = recipe_of(method, data, **settings)
+    with seeds.forked(torch.device("cpu"), recipe["seed"]):
+        game = recipes.build(recipe, data.form).to(dtype)
+    x, c = torch.from_numpy(data.x).to(dtype), None if data.c is None else torch.from_numpy(data.c).to(dtype)
+    sampler = Sampler(x, c, seed=recipe["seed"], **recipes.options(recipe, "sampler"))
+    callbacks = [Annealing(**recipes.options(recipe, "annealing")), *callbacks]
+    return Trainer(game, sampler, callbacks, recipe["seed"], **recipes.options(recipe, "trainer"))
+
+
+def averaged(trainer: Trainer, **options) -> Averaging:
+    """An average of the trainer's game, added to its callbacks."""
+    averaging = Averaging(trainer.game, **options)
+    trainer.callbacks.append(averaging)
+    return averaging
+
+
+def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of everything that a module is."""
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """Whether two states are equal bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

@@ -1,0 +1,183 @@
+"""The rules that every method must pass, with and without conditions."""
+
+import resource
+
+import numpy as np
+import pytest
+import torch
+from games import METHODS, averaged, data_of, same, trainer_of, weights
+
+from ludus import seeds
+from ludus.callbacks.log import row
+from ludus.trainer import Callback
+
+# Parameters whose gradient is zero by right, and why. One line for a method that needs it.
+STILL = {
+    "wgan": {"discriminator": "bias"},  # f -> f + const changes no Wasserstein loss: the last bias stays
+    "wgan_gp": {"discriminator": "bias"},
+    "r3gan": {"discriminator": "bias"},  # nor does it change a pairing
+}
+
+every_method = pytest.mark.parametrize("method", METHODS)
+every_condition = pytest.mark.parametrize("condition", [None, "classes", "values"])
+every_game = lambda test: every_method(every_condition(test))  # noqa: E731
+
+
+@every_game
+def test_everybody_owns_and_only_owners_move(method, condition):
+    trainer = trainer_of(method, data_of(condition=condition))
+    owned = {id(p) for parameters in trainer.parameters.values() for p in parameters}
+    assert {id(p) for p in trainer.game.parameters() if p.requires_grad} == owned
+
+    for name in trainer.players:
+        before = weights(trainer.game)
+        mine = {id(p) for p in trainer.parameters[name]}
+        trainer.gradient(name, next(trainer.sampler))
+        trainer.move(name)
+        moved = {id(p) for n, p in trainer.game.named_parameters() if not torch.equal(before[n], p)}
+        assert moved and moved <= mine
+        assert all(p.grad is None for p in trainer.game.parameters())
+
+
+@every_game
+def test_gradients_reach_all_that_is_owned(method, condition):
+    trainer = trainer_of(method, data_of(condition=condition))
+    names = {id(p): n for n, p in trainer.game.named_parameters()}
+    reached = {name: set() for name in trainer.players}
+    for _ in range(3):
+        for name in trainer.players:
+            trainer.gradient(name, next(trainer.sampler))
+            reached[name] |= {names[id(p)] for p, g in zip(trainer.parameters[name], trainer.gradients[name]) if g.any()}
+            trainer.move(name)
+    for name, parameters in trainer.parameters.items():
+        missed = [names[id(p)] for p in parameters if names[id(p)] not in reached[name]]
+        still = STILL.get(method, {}).get(name)
+        assert missed == [] or (len(missed) == 1 and still and missed[0].endswith(still)), missed
+
+
+@every_game
+def test_players_stay_who_they_are(method, condition):
+    trainer = trainer_of(method, data_of(condition=condition))
+    who = lambda: {name: list(map(id, player.parameters)) for name, player in trainer.game.players.items()}  # noqa: E731
+    before = who()
+    trainer.step()
+    assert who() == before
+
+
+@every_game
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 11, 6), (2,)])
+def test_samples(method, condition, shape):
+    game = trainer_of(method, data_of(shape, condition)).game.eval()
+    c = torch.zeros(5, {None: 0, "classes": 3, "values": 2}[condition]) if condition else None
+    with torch.no_grad():
+        x = game.sample(5, c)
+    assert x.shape == (5, *shape) and x.dtype == torch.float32
+    if len(shape) == 3:
+        assert x.abs().max() <= 1  # minmax scaling gives the generator a tanh
+    assert (x[0] - x[1]).abs().max() > 0  # the latent matters
+
+
+@every_method
+@pytest.mark.parametrize("condition", ["classes", "values"])
+def test_condition_matters(method, condition):
+    game = trainer_of(method, data_of(condition=condition)).game.eval()
+    k = {"classes": 3, "values": 2}[condition]
+    draws = []
+    for c in [torch.zeros(4, k), torch.eye(k)[:1].repeat(4, 1), torch.full((4, k), torch.nan)]:
+        with seeds.measuring(game, seed=1):
+            draws.append(game.sample(4, c))
+    assert not torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])  # unknown is not zero
+    assert all(x.isfinite().all() for x in draws)
+
+
+@every_game
+def test_unknown_conditions_train(method, condition):
+    data = data_of(condition=condition)
+    if data.c is not None:
+        data.c[::2] = np.nan
+    trainer = trainer_of(method, data)
+    trainer.step()
+    trainer.check_finite()
+
+
+@every_game
+def test_reloaded_game_gives_the_same_sample(method, condition):
+    trainer, other = (trainer_of(method, data_of(condition=condition), seed=seed) for seed in (0, 1))
+    trainer.step()
+    other.game.load_state_dict(trainer.game.state_dict())
+    draws = []
+    for game in (trainer.game, other.game):
+        with seeds.measuring(game, seed=3):
+            draws.append(game.sample(4, None))
+    assert torch.equal(*draws)
+
+
+@every_game
+def test_same_seed_same_run(method, condition):
+    a, b, c = (trainer_of(method, data_of(condition=condition), seed=seed, **{"trainer.steps": 10}) for seed in (0, 0, 1))
+    for trainer in (a, b, c):
+        torch.manual_seed(id(trainer) % 1000)  # what the caller's random state is must not matter
+        trainer.run()
+    assert same(weights(a.game), weights(b.game))
+    assert not same(weights(a.game), weights(c.game))
+
+
+class Meddler(Callback):
+    """Measures as rudely as it can between turns."""
+
+    def after(self, trainer):
+        torch.randn(3)
+        row(trainer)
+        with seeds.measuring(trainer.game, seed=5):
+            trainer.game.sample(2)
+
+
+@every_game
+def test_watching_changes_nothing(method, condition):
+    alone, watched = (trainer_of(method, data_of(condition=condition), **{"trainer.steps": 7}) for _ in range(2))
+    averaged(watched)
+    watched.callbacks.append(Meddler())
+    alone.run()
+    watched.run()
+    assert same(weights(alone.game), weights(watched.game))
+
+
+@every_method
+def test_the_caller_keeps_its_random_state(method):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    trainer_of(method, data_of(), **{"trainer.steps": 3}).run()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_game
+def test_float64(method, condition):
+    trainer = trainer_of(method, data_of(condition=condition), dtype=torch.float64)
+    trainer.step()
+    assert trainer.game.sample(2).dtype == torch.float64
+    assert all(value.dtype == torch.float64 for loss in trainer.losses.values() for value in loss.terms.values())
+
+
+@every_method
+@pytest.mark.parametrize("network", ["mlp", "small", "dcgan", "resnet"])
+@pytest.mark.parametrize("shape", [(1, 20, 200), (3, 33, 50)])
+def test_any_shape(method, network, shape):
+    data = data_of(shape, "classes", n=12)
+    settings = {"generator.name": network, "discriminator.name": network, "sampler.batch": 2}
+    settings |= {"mlp": {"generator.width": 8}, "dcgan": {"generator.widths": [8, 4, 4]}}.get(network, {})
+    trainer = trainer_of(method, data, **settings)
+    trainer.step()
+    assert trainer.game.sample(2).shape == (2, *shape)
+    trainer.check_finite()
+
+
+@every_method
+def test_memory_is_flat(method):
+    trainer = trainer_of(method, data_of((2,)), **{"trainer.steps": 1000})
+    for _ in range(50):
+        trainer.step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(200):
+        trainer.step()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2_000  # kB
