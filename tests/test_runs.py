@@ -287,7 +287,7 @@ def test_a_real_limit_in_the_middle_of_a_file(tmp_path):
         from ludus.runs import store, journal
         store.save(sys.argv[1], 1, {"w": np.ones(1000)}, {})
         rows = journal.Journal(sys.argv[1] + "/metrics.jsonl")
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_001, 30_001))
         try:
             store.save(sys.argv[1], 2, {"w": np.ones(10_000)}, {})
         except store.StoreError as error:
@@ -401,6 +401,8 @@ EVERY_STEP = """
             assert back.skipped == [] and back.state["value"] in (before[-1], value), (step, back.state)
             assert (back.tensors["w"] == back.state["value"]).all()
             assert len(store.turns(run)) >= min(2, len(before)), (step, os.listdir(run / "checkpoints"))
+            for t in store.turns(run):
+                store.load(run, t)  # nothing half written or half removed bears a checkpoint's name
             save(run, 9, 9)  # the next save finds its way and clears up
             names = sorted(os.listdir(run / "checkpoints"))
             assert names[-1] == "00000009" and len(names) == 2, (step, names)
@@ -497,23 +499,33 @@ def test_leaving_removes_only_our_own_lock(tmp_path):
 
 
 def test_many_processes_at_one_stale_lock_have_one_winner(tmp_path):
-    """Eight processes start at the same instant on a stale lock, many times; two inside at once would be seen."""
-    rounds = 25
+    """Eight processes find the same stale lock, many times, and dawdle where it matters; two inside would be seen."""
+    rounds = 15
     dead = int(finish(python("import os; print(os.getpid())")))
     for i in range(rounds):
         (tmp_path / str(i)).mkdir()
         forged(tmp_path / str(i), pid=dead)
     code = """
-        import os, sys, time
+        import os, random, sys, time
         from ludus.errors import UserError
+        from ludus.runs import lock
         from ludus.runs.lock import Lock
+
+        def dawdling(function):
+            def slow(*arguments):
+                answer = function(*arguments)
+                time.sleep(random.uniform(0, 0.01))
+                return answer
+            return slow
+
+        lock.alive, Lock._is = dawdling(lock.alive), dawdling(Lock._is)
         base, start, rounds = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
         for i in range(rounds):
-            time.sleep(max(0, start + 0.05 * i - time.time()))
+            time.sleep(max(0, start + 0.1 * i - time.time()))
             try:
                 with Lock(f"{base}/{i}"):
                     os.close(os.open(f"{base}/{i}/inside", os.O_CREAT | os.O_EXCL))  # fails if two are inside
-                    time.sleep(0.002)
+                    time.sleep(0.02)
                     os.unlink(f"{base}/{i}/inside")
                     print(i)
             except UserError as error:

@@ -133,7 +133,7 @@ def _write(out: Path, run: Any, n: int, condition: str | None, seed: int) -> Non
             h5["images" if run.form.kind == "images" else "points"] = x
             h5.attrs.update(run=str(run.folder), turn=run.turn, seed=seed, condition=condition or "")
     else:
-        file.write(figures.png(session.drawing(run.form, {"generated": x})))
+        file.write(figures.png(session.drawing(run.form, x, run.form.to_user(run.examples["x"]))))
     folder.write(out, file.getvalue())
 
 

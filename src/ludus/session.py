@@ -139,21 +139,21 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
 
 
 def picture(path: Path, turn: int, game: Game, data: Data) -> None:
-    """samples/00000300.png: the averaged game's samples from latents that stay the same."""
+    """samples/00000300.png: the averaged game's samples from latents that stay the same, on the real data's scale."""
     device = next(game.parameters()).device
     n = 16 * SHOWN if data.form.kind == "points" else SHOWN
     with seeds.measuring(game, seed=0):
         c = None if data.c is None else torch.from_numpy(data.c[np.arange(n) % len(data.c)]).to(device)
         x = data.form.to_user(game.sample(n, c).cpu().numpy())
     (path / "samples").mkdir(exist_ok=True)
-    folder.write(path / "samples" / f"{turn:08d}.png", figures.png(drawing(data.form, {"generated": x})))
+    folder.write(path / "samples" / f"{turn:08d}.png", figures.png(drawing(data.form, x, data.form.to_user(data.x[:n]))))
 
 
-def drawing(form: Form, groups: dict[str, np.ndarray]):
-    """A figure of arrays in the user's units, on one scale."""
+def drawing(form: Form, generated: np.ndarray, real: np.ndarray):
+    """A figure of samples, both arrays in the user's units: images on the real ones' scale, points over the real ones."""
     if form.kind == "points":
-        return figures.points(groups)
-    return figures.side_by_side({name: form.pictures(x) for name, x in groups.items()})
+        return figures.points({"real": real, "generated": generated})
+    return figures.grid(form.pictures(generated), limits=figures.limits_of(form.pictures(real)))
 
 
 def section(run: "Run") -> Section:
