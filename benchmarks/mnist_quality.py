@@ -2,9 +2,9 @@
 
     python benchmarks/mnist_quality.py runs/NAME
 
-Trains a small convolutional network on the 60,000 training digits (about two minutes on two cores), states its accuracy on the
-10,000 test digits, and then how sure it is of 2,000 samples and how often it sees each class; the same for
-2,000 test digits, which is what perfect samples would score.
+Trains a small convolutional network on the 60,000 training digits (about two minutes on two cores), states its
+accuracy on the 10,000 test digits, then how sure it is of 2,000 samples and how often it sees each class; the same
+for 2,000 test digits, which is what perfect samples would score.
 """
 
 import json

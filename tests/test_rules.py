@@ -5,8 +5,8 @@ import resource
 import numpy as np
 import pytest
 import torch
-from games import METHODS, averaged, data_of, same, trainer_of, weights
 
+from games import METHODS, averaged, data_of, same, trainer_of, weights
 from ludus import seeds
 from ludus.callbacks.log import row
 from ludus.trainer import Callback
@@ -47,7 +47,8 @@ def test_gradients_reach_all_that_is_owned(method, condition):
     for _ in range(3):
         for name in trainer.players:
             trainer.gradient(name, next(trainer.sampler))
-            reached[name] |= {names[id(p)] for p, g in zip(trainer.parameters[name], trainer.gradients[name]) if g.any()}
+            pairs = zip(trainer.parameters[name], trainer.gradients[name])
+            reached[name] |= {names[id(p)] for p, gradient in pairs if gradient.any()}
             trainer.move(name)
     for name, parameters in trainer.parameters.items():
         missed = [names[id(p)] for p in parameters if names[id(p)] not in reached[name]]
@@ -115,7 +116,8 @@ def test_reloaded_game_gives_the_same_sample(method, condition):
 
 @every_game
 def test_same_seed_same_run(method, condition):
-    a, b, c = (trainer_of(method, data_of(condition=condition), seed=seed, **{"trainer.steps": 10}) for seed in (0, 0, 1))
+    data, ten = data_of(condition=condition), {"trainer.steps": 10}
+    a, b, c = (trainer_of(method, data, seed=seed, **ten) for seed in (0, 0, 1))
     for trainer in (a, b, c):
         torch.manual_seed(id(trainer) % 1000)  # what the caller's random state is must not matter
         trainer.run()

@@ -9,7 +9,7 @@ __all__ = ["Run", "load", "resume", "train"]
 
 
 def __getattr__(name: str):
-    """The interface, imported when it is asked for: torch takes seconds to load, and the command line answers without."""
+    """The interface, imported when asked for: torch takes seconds to load, and the command line answers without."""
     if name in __all__:
         from ludus import api
 

@@ -14,7 +14,7 @@ from ludus import recipe as recipes
 from ludus import seeds, session
 from ludus.data.form import Form
 from ludus.data.load import load as load_data
-from ludus.errors import UserError
+from ludus.errors import UserError, unknown
 from ludus.game import Game
 from ludus.runs import folder, store
 from ludus.runs.lock import Lock
@@ -124,12 +124,13 @@ def start(
     modules: dict[str, nn.Module] | None = None,
 ) -> Run:
     """A new run from a checked recipe; arrays in memory stand in for the texts in its [data]."""
+    method = draft["method"]["name"]
     for role in modules or {}:
-        if role not in recipes.roles(draft["method"]["name"]):
-            raise UserError(f"{draft['method']['name']} has no {role!r}; it has {recipes.roles(draft['method']['name'])}")
+        if role not in recipes.roles(method):
+            raise unknown(f"part of {method}", role, recipes.roles(method))
     data = read_data(draft, array, conditions)
     whole = recipes.complete(draft, data.form.kind, len(data.x))
-    name = f"{whole['method']['name']}-{Path(data.form.name).name}"
+    name = f"{method}-{Path(data.form.name).name}"
     path = folder.new(Path("runs"), name) if run is None else Path(run)
     path.mkdir(parents=True, exist_ok=True)
     if (path / "recipe.toml").exists():
@@ -190,7 +191,7 @@ def read_data(recipe: dict, array: Any = None, conditions: Any = None):
     section = recipe.get("data", {})
     source, condition = section.get("source"), section.get("condition")
     if source is None and array is None:
-        raise UserError("no data: give --data file.npy, file.h5:/path, mnist, digits, ring, ... (`ludus inspect` looks)")
+        raise UserError("no data: give --data x.npy, x.h5:/path, mnist, digits, ring, ... (`ludus inspect` looks)")
     if (source == ARRAY and array is None) or (condition == ARRAY and conditions is None):
         raise UserError("this run was trained on an array in memory: hand it over again, ludus.resume(run, data=array)")
     return load_data(

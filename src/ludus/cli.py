@@ -38,10 +38,10 @@ def top(
 @app.command()
 def train(
     method: Annotated[str | None, typer.Argument(help="See `ludus methods`; r3gan is a good start.")] = None,
-    data: Annotated[str | None, typer.Option(help="x.npy, x.npz:key, x.h5:/path, mnist, digits, ring, grid, ...")] = None,
+    data: Annotated[str | None, typer.Option(help="x.npy, x.npz:key, x.h5:/path, mnist, digits, ring, ...")] = None,
     condition: Annotated[str | None, typer.Option(help="Labels or values: mnist:label, x.h5:/y, y.npy.")] = None,
     network: Annotated[str | None, typer.Option(help=f"{', '.join(recipes.NETWORKS)}.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Turns in all; by default from the size of the data.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Turns in all; else from the size of the data.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="As many turns as fit.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Examples a turn.")] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Learning rate.")] = None,
@@ -71,7 +71,7 @@ def train(
     )  # fmt: skip
     section = draft.get("data", {})
     if "source" not in section:
-        raise UserError("no data: give --data x.npy, x.h5:/path, mnist, digits, ring, ... (`ludus inspect` looks into one)")
+        raise UserError("no data: give --data x.npy, x.h5:/path, mnist, digits, ring, ... (`ludus inspect` looks)")
     locate.check(section["source"], section.get("condition"), section.get("download", False))
     from ludus import api
 
@@ -95,7 +95,7 @@ def sample(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="x.npy, x.h5 or x.png.", show_default=False)],
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
-    condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value; several as 0.5,1.2.")] = None,
+    condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value, or 0.5,1.2.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
 ) -> None:
     """Draw samples in the units, shape and axis order of your data.

@@ -38,7 +38,7 @@ METHODS = {
     "gan": Method(
         "methods.gan:GAN",
         points={"trainer.lr": 1e-3, "sampler.batch": 256, "trainer.steps": 5000},
-        images={"trainer.lr": 1e-4, "trainer.betas": [0.9, 0.999], "generator.name": "dcgan", "discriminator.name": "dcgan"},
+        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999]},
     ),
     "wgan": Method(
         "methods.wgan:WGAN",

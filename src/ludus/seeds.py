@@ -1,4 +1,4 @@
-"""Random states: read, put back, and fork, so that measuring never disturbs training and a run never disturbs its caller."""
+"""Random states: read, put back, forked. Measuring never disturbs training, and a run never disturbs its caller."""
 
 import contextlib
 

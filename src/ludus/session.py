@@ -80,40 +80,51 @@ def device_of(name: str) -> torch.device:
 
 
 def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | None, steps: int | None = None) -> None:
-    """Plays a run to its end; when it diverges, once more from the last good checkpoint with half the rates and a new seed."""
+    """Plays a run to its end; if it diverges, once more from the last good checkpoint, at half the rates and reseeded."""
+    event = ""
     while True:
+        checkpoint = _restored(path)
         trainer = trainer_of(path, recipe, data, modules)
-        resumed = bool(store.turns(path))
-        if resumed:
-            _load(path, trainer)
+        if checkpoint:
+            trainer.load({name: torch.from_numpy(t) for name, t in checkpoint.tensors.items()}, checkpoint.state)
             trainer.steps = steps or trainer.steps
+            say(f"{event}going on from turn {trainer.turn:,}")
+        if event:
+            _note(path, {"turn": trainer.turn, "event": f"{event}back to turn {trainer.turn:,}"})
         try:
             with stopping(trainer):
                 trainer.run()
             break
         except Diverged as error:
-            if recipe.get("rollbacks", 0) or not store.turns(path):
+            if recipe.get("rollbacks", 0):
+                _note(path, {"turn": trainer.turn, "event": str(error), "diverged": True})
                 raise Diverged(
                     f"{error}, after a rollback too; try a lower --lr, a stronger penalty, or another method. "
                     f"The last good checkpoint is in {path}"
                 ) from None
-            say(f"{error}: back to the last good checkpoint with half the learning rates and a new seed")
+            event = f"{error}: learning rates halved, new seed, "
             recipe = recipe | {"rollbacks": 1}
             folder.write(path / "recipe.toml", recipes.text(recipe))
     if trainer.turn < trainer.steps:
         raise Interrupted(f"stopped at turn {trainer.turn:,} of {trainer.steps:,}; `ludus resume {path}` goes on")
+    recipe = {key: value for key, value in recipe.items() if key != "plan"}  # what was planned is now known
+    folder.write(path / "recipe.toml", recipes.text(recipes.nest({"trainer.steps": trainer.steps}, recipe)))
 
 
-def _load(path: Path, trainer: Trainer) -> None:
+def _note(path: Path, row: dict) -> None:
+    with Journal(path / "metrics.jsonl") as metrics:
+        metrics.append(row)
+
+
+def _restored(path: Path) -> store.Checkpoint | None:
+    """The newest checkpoint that verifies, with metrics.jsonl cut at its turn; None before the first."""
+    if not store.turns(path):
+        return None
     checkpoint = store.load(path)
     for note in checkpoint.skipped:
         say(f"checkpoint {note}: passed over")
     journal.cut(path / "metrics.jsonl", checkpoint.turn)
-    trainer.load({name: torch.from_numpy(value) for name, value in checkpoint.tensors.items()}, checkpoint.state)
-    say(f"going on from turn {checkpoint.turn:,}")
-    if trainer.rollbacks != checkpoint.state["rollbacks"]:
-        event = f"rolled back to turn {checkpoint.turn}: learning rates halved, new seed"
-        Journal(path / "metrics.jsonl").append({"turn": checkpoint.turn, "event": event})
+    return checkpoint
 
 
 def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | None) -> Trainer:
@@ -131,7 +142,7 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
         Annealing(**recipes.options(recipe, "annealing")),
         averaging,
         Log(Journal(path / "metrics.jsonl")),
-        Checkpoint(path, **recipes.options(recipe, "checkpoint")),
+        Checkpoint(path, say, **recipes.options(recipe, "checkpoint")),
         Snapshot(lambda turn: picture(path, turn, averaging.game, data), **recipes.options(recipe, "snapshot")),
         Progress(),
     ]
@@ -146,11 +157,12 @@ def picture(path: Path, turn: int, game: Game, data: Data) -> None:
         c = None if data.c is None else torch.from_numpy(data.c[np.arange(n) % len(data.c)]).to(device)
         x = data.form.to_user(game.sample(n, c).cpu().numpy())
     (path / "samples").mkdir(exist_ok=True)
-    folder.write(path / "samples" / f"{turn:08d}.png", figures.png(drawing(data.form, x, data.form.to_user(data.x[:n]))))
+    figure = drawing(data.form, x, data.form.to_user(data.x[:n]))
+    folder.write(path / "samples" / f"{turn:08d}.png", figures.png(figure))
 
 
 def drawing(form: Form, generated: np.ndarray, real: np.ndarray):
-    """A figure of samples, both arrays in the user's units: images on the real ones' scale, points over the real ones."""
+    """A figure of samples, in the user's units: images on the real ones' scale, points over the real ones."""
     if form.kind == "points":
         return figures.points({"real": real, "generated": generated})
     return figures.grid(form.pictures(generated), limits=figures.limits_of(form.pictures(real)))

@@ -23,6 +23,8 @@ class Callback:
     def before(self, trainer: "Trainer") -> None: ...
     def after(self, trainer: "Trainer") -> None: ...
     def end(self, trainer: "Trainer") -> None: ...
+    def close(self, trainer: "Trainer") -> None:
+        """Comes last, also after an error."""
 
     def state(self) -> dict[str, Tensor]:
         """Its part of a checkpoint, under names of its own; `load` takes the whole checkpoint back."""
@@ -119,14 +121,17 @@ class Trainer:
 
     def run(self) -> None:
         """Turns until `steps`, or until somebody sets `stop`."""
-        self._tell("start")
-        while self.turn < self.steps and not self.stop:
-            began = time.perf_counter()
-            self._tell("before")
-            self.step()
-            self.seconds += time.perf_counter() - began
-            self._tell("after")
-        self._tell("end")
+        try:
+            self._tell("start")
+            while self.turn < self.steps and not self.stop:
+                began = time.perf_counter()
+                self._tell("before")
+                self.step()
+                self.seconds += time.perf_counter() - began
+                self._tell("after")
+            self._tell("end")
+        finally:
+            self._tell("close")
 
     def _tell(self, event: str) -> None:
         for callback in self.callbacks:
@@ -164,7 +169,7 @@ class Trainer:
         return tensors, numbers | {"sampler": self.sampler.state}
 
     def load(self, tensors: dict[str, Tensor], numbers: dict) -> None:
-        """Takes back what `state` gave. After a rollback it goes on with a new seed, since the old one leads back to it."""
+        """Takes back what `state` gave; after a rollback with a new seed, since the old one leads to the same end."""
         self.game.load_state_dict(under("game/", tensors))
         for name, optimiser in self.optimisers.items():
             optimiser.state.clear()

@@ -1,9 +1,11 @@
 """Checkpoints of a run, on disk."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ludus.runs import store
+from ludus.runs.disk import StoreError
 from ludus.trainer import Callback, Trainer
 
 
@@ -11,13 +13,15 @@ class Checkpoint(Callback):
     """Saves the run before its first turn, whenever `seconds` have passed, and when it stops.
 
     Only a state whose losses and parameters are finite is saved, so divergence never overwrites a good checkpoint.
+    A save that fails on the way (a full disk) is said and tried again after `seconds`; the third failure ends the run.
 
     Args:
         seconds: between saves.    keep: newest checkpoints kept, at least two.
     """
 
-    def __init__(self, run: Path, *, seconds: float = 60.0, keep: int = 2):
-        self.run, self.seconds, self.keep = run, seconds, keep
+    def __init__(self, run: Path, say: Callable[[str], None], *, seconds: float = 60.0, keep: int = 2):
+        self.run, self.say, self.seconds, self.keep = run, say, seconds, keep
+        self.failures = 0
         self.saved: int | None = None  # the turn that is on disk
 
     def start(self, trainer: Trainer) -> None:
@@ -27,7 +31,13 @@ class Checkpoint(Callback):
 
     def after(self, trainer: Trainer) -> None:
         if time.monotonic() - self.last > self.seconds:
-            self.save(trainer)
+            try:
+                self.save(trainer)
+            except StoreError as error:
+                self.failures, self.last = self.failures + 1, time.monotonic()
+                if self.failures == 3:
+                    raise
+                self.say(f"{error}; the run goes on and tries again in {self.seconds:.0f} s")
 
     def end(self, trainer: Trainer) -> None:
         if self.saved != trainer.turn:

@@ -23,3 +23,6 @@ class Log(Callback):
         if trainer.turn % EVERY == 0 or trainer.turn == trainer.steps:
             trainer.check_losses()
             self.journal.append(row(trainer))
+
+    def close(self, trainer: Trainer) -> None:
+        self.journal.close()

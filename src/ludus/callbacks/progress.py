@@ -13,10 +13,12 @@ FRAMES_EVERY = 0.2  # on a screen
 
 
 class Progress(Callback):
-    """Turns, pace, time left and the losses by name: one line that is redrawn on a screen, a line now and then in a file."""
+    """Turns, pace, time left, the losses by name: one line redrawn on a screen, a line now and then in a file."""
+
+    stop = staticmethod(lambda: None)
 
     def start(self, trainer: Trainer) -> None:
-        self.show, self.close, self.period = _display()
+        self.show, self.stop, self.period = _display()
         self.first, self.began = trainer.turn, time.monotonic()
         self.shown = self.began
 
@@ -26,8 +28,8 @@ class Progress(Callback):
             self.shown = now
             self.show(line(trainer, (trainer.turn - self.first) / max(now - self.began, 1e-9)))
 
-    def end(self, trainer: Trainer) -> None:
-        self.close()
+    def close(self, trainer: Trainer) -> None:
+        self.stop()
 
 
 def line(trainer: Trainer, pace: float) -> str:
@@ -44,7 +46,7 @@ def line(trainer: Trainer, pace: float) -> str:
 
 
 def _display():
-    """(show a line, close, seconds between lines) for where standard error leads."""
+    """(show a line, stop, seconds between lines) for where standard error leads."""
     if "ipykernel" in sys.modules:
         from IPython.display import display
 

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 
 def real(a: Tensor, smoothing: float = 0.0) -> Tensor:
-    """−E[α log D + (1−α) log(1−D)] on real data, α = 1 − smoothing (one-sided label smoothing, Salimans et al. 2016)."""
+    """−E[α log D + (1−α) log(1−D)] on real data, α = 1 − smoothing (one-sided, Salimans et al. 2016)."""
     return softplus(-a).mean() if smoothing == 0 else (softplus(-a) + smoothing * a).mean()
 
 

@@ -18,7 +18,7 @@ BIBTEX = """@inproceedings{gulrajani2017wgangp,
 
 
 class WGANGP(Game):
-    """A critic of slope near `target` estimates the Wasserstein distance, the generator lowers it (Gulrajani et al. 2017).
+    """A critic of slope near 1 estimates the Wasserstein distance, the generator lowers it (Gulrajani et al. 2017).
 
         critic      E f(G(z)) − E f(x) + weight · E(|∇f(x̂)| − target)²,   x̂ on the lines from x to G(z)
         generator   −E f(G(z))
