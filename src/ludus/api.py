@@ -132,7 +132,10 @@ def start(
     whole = recipes.complete(draft, data.form.kind, len(data.x))
     name = f"{method}-{Path(data.form.name).name}"
     path = folder.new(Path("runs"), name) if run is None else Path(run)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the run folder {path} ({error.strerror}): choose another --run") from None
     if (path / "recipe.toml").exists():
         raise UserError(f"{path} holds a run already: `ludus resume {path}` goes on with it; or choose another --run")
     folder.probe(path)

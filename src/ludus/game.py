@@ -1,7 +1,8 @@
 """The nouns: a generative model is a game.
 
-Player i owns parameters and lowers a loss that depends on what the others own too. A VAE is a game of one player, a GAN of two, a VAE-GAN of three. A method is a small final class that
-states its players and their losses; `trainer.py` plays any of them.
+Player i owns parameters and lowers a loss that depends on what the others own too. A VAE is a game of one player, a GAN
+of two, a VAE-GAN of three. A method is a small final class that states its players and their losses; `trainer.py`
+plays any of them.
 """
 
 import abc

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from ludus.errors import UserError
 from ludus.game import Batch
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ def hold_above(limits: Mapping[str, float]) -> Schedule:
 
     def schedule(trainer: "Trainer") -> list[str]:
         def held(name: str) -> bool:
-            last = trainer.losses.get(name)
-            return name in limits and last is not None and float(last.seen["accuracy"]) > limits[name]
+            if name not in limits or name not in trainer.losses:
+                return False
+            if "accuracy" not in trainer.losses[name].seen:
+                raise UserError(f"the {name} has no accuracy to be held by; hold_above takes a player that has one")
+            return float(trainer.losses[name].seen["accuracy"]) > limits[name]
 
         return [name for name in every(trainer) if not held(name)]
 

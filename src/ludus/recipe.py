@@ -315,7 +315,7 @@ def load_object(path: str) -> Any:
 
 def build(recipe: dict, form: "Form", modules: "dict[str, nn.Module] | None" = None) -> "Game":
     """The game of a complete recipe for data of a given form; `modules` are networks of the user's own, by role."""
-    from ludus.networks.check import check_roles
+    from ludus.networks.check import batch_norm, check_roles
 
     method, parts = _method(recipe["method"]["name"]), dict(modules or {})
     given = {"shape": form.shape, "condition": form.conditions, "bounded": form.bounded}
@@ -325,6 +325,9 @@ def build(recipe: dict, form: "Form", modules: "dict[str, nn.Module] | None" = N
         if role == "prior":
             given["latent"] = parts[role].dimension
     check_roles(**parts, shape=form.shape, condition=form.conditions)
+    mixing = [role for role, part in parts.items() if batch_norm(part)]
+    if mixing and recipe["sampler"]["batch"] == 1:
+        raise UserError(f"batch 1: the {mixing[0]} has batch norm, which needs two examples; give a larger --batch")
     return load_object(method.path)(**parts, **options(recipe, "method"))
 
 

@@ -80,7 +80,7 @@ def device_of(name: str) -> torch.device:
 
 
 def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | None, steps: int | None = None) -> None:
-    """Plays a run to its end; if it diverges, once more from the last good checkpoint, at half the rates and reseeded."""
+    """Plays a run to its end; if it diverges, once more from the last good checkpoint, half the rates, reseeded."""
     event = ""
     while True:
         checkpoint = _restored(path)
@@ -138,11 +138,11 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
     sampler = Sampler(x, c, seed=seed, **recipes.options(recipe, "sampler"))
     averaging = Averaging(game, **recipes.options(recipe, "averaging"))
     callbacks = [
+        Checkpoint(path, say, **recipes.options(recipe, "checkpoint")),
         Plan(say, **recipes.options(recipe, "plan")),
         Annealing(**recipes.options(recipe, "annealing")),
         averaging,
         Log(Journal(path / "metrics.jsonl")),
-        Checkpoint(path, say, **recipes.options(recipe, "checkpoint")),
         Snapshot(lambda turn: picture(path, turn, averaging.game, data), **recipes.options(recipe, "snapshot")),
         Progress(),
     ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ludus import play as plays
 from ludus import seeds
 from ludus.data.sampler import Sampler
-from ludus.errors import Diverged, unknown
+from ludus.errors import Diverged, UserError, unknown
 from ludus.game import Batch, Game, Loss, Player
 
 
@@ -70,6 +70,8 @@ class Trainer:
         every: dict[str, int] | None = None,
         hold_above: dict[str, float] | None = None,
     ):
+        if steps < 1:
+            raise UserError(f"steps = {steps}: a run has at least one turn")
         self.game, self.sampler, self.callbacks = game, sampler, list(callbacks)
         self.device = next(game.parameters()).device
         self.players = _players(game, every or {}, {**(rates or {}), **(hold_above or {})})
@@ -212,9 +214,12 @@ def _schedule(hold_above: dict[str, float] | None) -> plays.Schedule:
 
 
 def _optimiser(name: str, owned: list[Tensor], lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
-    if name == "adam":
-        return torch.optim.Adam(owned, lr, betas, fused=True)
-    return torch.optim.RMSprop(owned, lr, alpha=betas[1]) if name == "rmsprop" else torch.optim.SGD(owned, lr)
+    try:
+        if name == "adam":
+            return torch.optim.Adam(owned, lr, betas, fused=True)
+        return torch.optim.RMSprop(owned, lr, alpha=betas[1]) if name == "rmsprop" else torch.optim.SGD(owned, lr)
+    except ValueError as error:  # a negative rate, betas outside [0, 1), nothing to train
+        raise UserError(f"trainer: {str(error).lower()}") from None
 
 
 def _like(value: Tensor, parameter: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:

@@ -6,13 +6,13 @@ from ludus.trainer import Callback, Trainer
 
 
 class Snapshot(Callback):
-    """Calls draw(turn) on the first and the last turn and `count` times between, always with the same latents."""
+    """Calls draw(turn) before the first turn and `count` times on the way, the last time at the end; never if 0."""
 
     def __init__(self, draw: Callable[[int], None], *, count: int = 10):
         self.draw, self.count = draw, count
 
     def start(self, trainer: Trainer) -> None:
-        if trainer.turn == 0:
+        if self.count and trainer.turn == 0:
             self.draw(0)
 
     def after(self, trainer: Trainer) -> None:

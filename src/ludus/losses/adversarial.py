@@ -49,6 +49,11 @@ def accuracy(a_real: Tensor, a_fake: Tensor) -> Tensor:
     return ((a_real > 0).float().mean() + (a_fake < 0).float().mean()) / 2
 
 
+def ordered(a: Tensor, b: Tensor) -> Tensor:
+    """Share of the pairs in which a exceeds b: the accuracy of a critic, whose zero means nothing."""
+    return (a > b).float().mean()
+
+
 COSTS: dict[str, Callable[[Tensor], Tensor]] = {
     "minimax": minimax,
     "heuristic": heuristic,

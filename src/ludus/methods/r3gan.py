@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ludus.game import Batch, Game, Loss, Player
-from ludus.losses.adversarial import accuracy, relativistic
+from ludus.losses.adversarial import ordered, relativistic
 from ludus.losses.penalties import half_square, value_and_slope
 
 BIBTEX = """@inproceedings{huang2024r3gan,
@@ -58,7 +58,7 @@ class R3GAN(Game):
             "r1": self.gamma * half_square(slope_real),
             "r2": self.gamma * half_square(slope_fake),
         }
-        return Loss(terms, {"accuracy": accuracy(a_real - a_fake, a_fake - a_real)})
+        return Loss(terms, {"accuracy": ordered(a_real, a_fake)})
 
     def generator_loss(self, batch: Batch) -> Loss:
         a_fake = self.discriminator(self.sample(len(batch.x), batch.c), c=batch.c)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ludus.game import Batch, Game, Loss, Player
+from ludus.losses.adversarial import ordered
 
 BIBTEX = """@inproceedings{arjovsky2017wgan,
   title     = {Wasserstein Generative Adversarial Networks},
@@ -53,7 +54,8 @@ class WGAN(Game):
         with torch.no_grad():
             fake = self.sample(len(batch.x), batch.c)
         f = partial(self.discriminator, c=batch.c)
-        return Loss({"real": f(batch.x).mean(), "fake": -f(fake).mean()})
+        real, fake = f(batch.x), f(fake)
+        return Loss({"real": real.mean(), "fake": -fake.mean()}, {"accuracy": ordered(fake, real)})
 
     def generator_loss(self, batch: Batch) -> Loss:
         return Loss({"fake": self.discriminator(self.sample(len(batch.x), batch.c), c=batch.c).mean()})

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ludus.game import Batch, Game, Loss, Player
+from ludus.losses.adversarial import ordered
 from ludus.losses.penalties import gradient_penalty
 
 BIBTEX = """@inproceedings{gulrajani2017wgangp,
@@ -61,8 +62,9 @@ class WGANGP(Game):
         with torch.no_grad():
             fake = self.sample(len(batch.x), batch.c)
         f = partial(self.discriminator, c=batch.c)
-        penalty = gradient_penalty(f, batch.x, fake, self.target)
-        return Loss({"fake": f(fake).mean(), "real": -f(batch.x).mean(), "penalty": self.weight * penalty})
+        penalty = self.weight * gradient_penalty(f, batch.x, fake, self.target)
+        real, fake = f(batch.x), f(fake)
+        return Loss({"fake": fake.mean(), "real": -real.mean(), "penalty": penalty}, {"accuracy": ordered(real, fake)})
 
     def generator_loss(self, batch: Batch) -> Loss:
         return Loss({"fake": -self.discriminator(self.sample(len(batch.x), batch.c), c=batch.c).mean()})
