@@ -65,7 +65,7 @@ def test_the_main_path(ludus, images):
 
 
 def test_hdf5_keeps_its_axes(ludus, images):
-    code, out, err = ludus(
+    code, _, err = ludus(
         "train", "wgan_gp", "--data", "f.h5:/x", "--condition", "f.h5:/temperature", "--steps", 2, "--run", "r", *QUICK
     )
     assert code == 0, err

@@ -147,7 +147,7 @@ def finished(tmp_path):
 
 def test_finished_runs_say_so_and_go_on_with_more_steps(finished):
     run, x = finished
-    with pytest.raises(UserError, match="already complete, 4 turns.*--steps 8"):
+    with pytest.raises(UserError, match=r"already complete, 4 turns.*--steps 8"):
         ludus.resume(run.folder, data=x)
     assert ludus.resume(run.folder, steps=8, data=x).turn == 8
     assert recipes.read(run.folder / "recipe.toml")["trainer"]["steps"] == 8

@@ -1,7 +1,7 @@
 """What the claims on gradients share: a small game at random weights, and its gradients worked out row by row.
 
-No loss of the library is used here: a player's gradient is a mean over rows of a number from the paper times an explicit
-Jacobian of the network.
+No loss of the library is used here: a player's gradient is a mean over rows of a number from the paper times a Jacobian
+of the network.
 """
 
 import torch

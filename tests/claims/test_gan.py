@@ -28,8 +28,13 @@ LINE = torch.linspace(-15, 15, 3001, dtype=torch.float64)
 STEP = 0.01
 
 
+def model(m, s):
+    """The parameters of N(m, s²); the data are N(0, 1)."""
+    return [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (m, s)]
+
+
 def log_normal(x, m=0.0, s=1.0):
-    return -(((x - m) / s) ** 2) / 2 - torch.log(2 * math.pi * torch.as_tensor(s, dtype=torch.float64) ** 2) / 2
+    return -(((x - m) / s) ** 2) / 2 - math.log(2 * math.pi) / 2 - torch.log(s * torch.ones_like(x))
 
 
 def divergences(m, s):
@@ -48,16 +53,12 @@ def expected(cost, a):
 
 def optimal(x, m, s):
     """The logit of D* = p / (p + q), held fixed."""
-    return log_normal(x) - log_normal(x, *(torch.as_tensor(value).detach() for value in (m, s)))
+    return log_normal(x) - log_normal(x, m.detach(), s.detach())
 
 
 def lectures_cost(cost, m, s):
     """The generator's cost in the lecture's units against D*, differentiable through its samples x̃ = m + s z only."""
     return HALF * expected(COSTS[cost], optimal(m + s * LINE, m, s))
-
-
-def model(m, s):
-    return [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (m, s)]
 
 
 # The three games at the optimal discriminator
@@ -80,7 +81,9 @@ def test_each_cost_has_the_gradient_of_its_divergence(cost, q):
 
 
 def test_golden_divergences():
-    assert [d.item() for d in divergences(*GOLDEN)] == pytest.approx([0.0983672, 0.3767660, 0.5376784], abs=1e-7)
+    assert [d.item() for d in divergences(*model(*GOLDEN))] == pytest.approx(
+        [0.0983672, 0.3767660, 0.5376784], abs=1e-7
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_golden_gradients_in_mean_and_width(cost, golden):
 
 @pytest.mark.parametrize(("q", "value"), [(GOLDEN, 0.5947800), ((0.0, 1.0), math.log(2))])
 def test_the_best_discriminators_cost_is_log_2_minus_jsd(q, value):
-    m, s = q
+    m, s = model(*q)
     cost = HALF * (expected(real, optimal(LINE, m, s)) + expected(fake, optimal(m + s * LINE, m, s)))
     assert cost.item() == pytest.approx(value, abs=1e-7)
     assert cost.item() == pytest.approx(math.log(2) - divergences(m, s)[0].item(), abs=1e-9)
@@ -108,7 +111,7 @@ def test_the_best_discriminators_cost_is_log_2_minus_jsd(q, value):
 @pytest.mark.parametrize("q", [GOLDEN, (0.0, 1.0), (-0.7, 0.8), (3.0, 2.0)])
 def test_the_value_of_maximum_likelihood_says_nothing(q):
     """At D* it is −½ whatever the model: only its gradient is informative, it cannot be a progress curve."""
-    assert lectures_cost("maximum_likelihood", *q).item() == pytest.approx(-HALF, abs=1e-9)
+    assert lectures_cost("maximum_likelihood", *model(*q)).item() == pytest.approx(-HALF, abs=1e-9)
 
 
 # Values and slopes in the logit
@@ -167,7 +170,7 @@ def test_maximum_likelihood_is_not_clamped_and_its_overflow_is_divergence():
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.3])
 def test_the_best_discriminator_is_alpha_p_over_p_plus_q(smoothing):
-    """p real(a) + q fake(a), convex in a, is lowest where its slope is zero. One-sided: α = 1 − smoothing with p only."""
+    """p real(a) + q fake(a) is convex in a, so lowest where its slope is zero; α = 1 − smoothing scales p alone."""
     p, q = torch.tensor([[0.3, 0.01, 0.2, 2.0], [0.1, 0.4, 0.2, 0.001]], dtype=torch.float64)
 
     def slope(d):
@@ -214,8 +217,8 @@ def test_a_trained_discriminator_is_log_p_over_q(q, discriminator):
     Trainer(game, sampler, [Annealing(decay=0.01)], **options).run()
 
     x = LINE[LINE.abs() < 8]
-    mixture = (log_normal(x).exp() + log_normal(x, *q).exp()) / 2 * STEP
-    error = game.discriminator(x.float()[:, None]).detach() - optimal(x, *q)
+    mixture = (log_normal(x).exp() + log_normal(x, *model(*q)).exp()) / 2 * STEP
+    error = game.discriminator(x.float()[:, None]) - optimal(x, *model(*q))
     assert (mixture * error**2).sum().sqrt() < 0.05
     assert [game.generator.m.item(), game.generator.s.item()] == pytest.approx(q)
 

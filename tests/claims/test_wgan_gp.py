@@ -24,8 +24,9 @@ def test_between_two_points_the_slope_is_target_plus_d_over_two_lambda(weight, t
     assert -game.discriminator.psi.item() == pytest.approx(slope, abs=1e-3)  # high on the data
 
     # so the critic over-reads the distance, which is d, by the factor `slope`
-    terms = trainer.losses["discriminator"].terms
+    terms, seen = trainer.losses["discriminator"]
     assert -(terms["real"] + terms["fake"]).item() == pytest.approx(slope * d, abs=1e-3)
+    assert seen["accuracy"] == 1  # for it, high is right
 
 
 def test_a_critic_of_slope_one_pays_nothing():
