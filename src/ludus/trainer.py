@@ -76,6 +76,9 @@ class Trainer:
         self.device = next(game.parameters()).device
         self.players = _players(game, every or {}, {**(rates or {}), **(hold_above or {})})
         self.parameters = {name: player.parameters for name, player in self.players.items()}
+        for name, owned in self.parameters.items():
+            if not owned:
+                raise UserError(f"the {name} has nothing to train: all its parameters are frozen")
         self.rates = {name: (rates or {}).get(name, lr) / 2**rollbacks for name in self.players}
         self.optimisers = {
             name: _optimiser(optimiser, self.parameters[name], self.rates[name], betas) for name in self.players
