@@ -1,0 +1,117 @@
+"""What a user gets from the defaults, in the time that it may take: minutes of training, so all of it is slow."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import ludus
+from games import averaged, data_of, trainer_of
+from ludus.data import locate
+from ludus.data.load import load
+from ludus.errors import UserError
+from ludus.metrics.modes import modes
+from ludus.worlds.mixtures import ring
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
+
+
+def train(tmp_path, *words):
+    """Seconds and peak memory (bytes) of `ludus train` with its defaults, as a user starts it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    began = time.monotonic()
+    command = [sys.executable, "-m", "ludus", "train", *words, "--run", str(tmp_path / "run")]
+    subprocess.run(command, check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert peak >= before
+    return time.monotonic() - began, 1024 * peak
+
+
+def needs_mnist():
+    try:
+        locate.check("mnist")
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("method, limit", [("r3gan", 0.02), ("wgan_gp", 0.1)])
+def test_ring(method, limit, tmp_path):
+    """8 of 8 modes in at most 90 s; reverse KL under 0.02 for r3gan. 10,000 perfect samples have 0.0004 ± 0.0002."""
+    seconds, _ = train(tmp_path, method, "--data", "ring")
+    world = ring()
+    found = modes(ludus.load(tmp_path / "run").sample(10_000), world.means.numpy(), world.sd)
+    print(method, seconds, found)
+    assert found.captured == 8 and found.reverse_kl < limit
+    assert seconds < 90
+
+
+def test_digits_after_ten_minutes(tmp_path):
+    """A classifier is sure of at least 80 % of r3gan's samples and sees every class in at least 3 % of them."""
+    needs_mnist()
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from mnist_quality import classifier, verdict
+
+    seconds, peak = train(tmp_path, "r3gan", "--data", "mnist", "--minutes", "10")
+    net, accuracy = classifier()
+    found = verdict(net, ludus.load(tmp_path / "run").sample(5_000))
+    print(seconds, peak, accuracy, found)
+    assert accuracy >= 0.985
+    assert found["sure"] >= 0.8 and found["rarest"] >= 0.03  # standard errors: 0.006 and 0.002
+    assert seconds < 11 * 60  # the start, and the report, beside the ten minutes
+    assert peak < 1.5e9
+
+
+def test_memory_is_flat_over_1000_turns():
+    trainer = trainer_of("r3gan", data_of((1, 28, 28), n=512), **{"generator.name": "small", "trainer.steps": 2000})
+    averaged(trainer)
+
+    def turns(n):
+        for _ in range(n):
+            trainer.step()
+            for callback in trainer.callbacks:
+                callback.after(trainer)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = turns(100)
+    assert turns(1000) - before < 5_000  # kB
+
+
+def test_the_data_cost_little():
+    """MNIST in memory is its float32 rows, 188 MB, and no second copy."""
+    needs_mnist()
+    code = (
+        "import resource, torch; from ludus.data.load import load;"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; load('mnist');"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(done.stdout) < 400_000  # kB
+
+
+def test_the_demo(tmp_path):
+    """The main job on real input, at most 5 minutes, ends with a page of both runs."""
+    began, data = time.monotonic(), os.environ.get("LUDUS_DATA", str(ROOT.parent / "shared" / "data"))
+    command = [sys.executable, str(ROOT / "practicals" / "demo.py")]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "LUDUS_DATA": data}, capture_output=True, text=True, check=True
+    )
+    seconds = time.monotonic() - began
+    page = (tmp_path / done.stdout.strip().split("Open ")[1]).read_text()
+    print(seconds)
+    assert page.count("<section") >= 2 and "r3gan" in page and "data:image/png;base64" in page
+    assert seconds < 300
+
+
+def test_exact_on_an_accelerator():
+    """The same seed gives the same run there too."""
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is None:
+        pytest.skip("no accelerator here")
+    runs = [ludus.train("r3gan", load("digits").x, steps=20, device=device.type, seed=1) for _ in range(2)]
+    assert (runs[0].sample(8) == runs[1].sample(8)).all()
