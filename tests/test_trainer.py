@@ -1,5 +1,6 @@
 """The loop, the ways of playing, and what turns the dials."""
 
+import copy
 import math
 
 import pytest
@@ -174,6 +175,19 @@ def test_minutes_are_kept():
     trainer.callbacks.append(Plan(lambda text: None, minutes=0.05))
     trainer.run()
     assert trainer.turn == trainer.steps and 1 < trainer.seconds < 9  # 3 s, on a machine that may be busy
+
+
+def test_the_fakes_of_a_turn_are_drawn_once():
+    trainer = trainer_of("gan", data_of((2,)))
+    game, batch = trainer.game, next(trainer.sampler)
+    with torch.no_grad():  # as for a held discriminator
+        shown = game.shown(batch)
+    assert not shown.requires_grad and torch.equal(game.shown(batch), shown)
+    copy.deepcopy(game)  # does not carry the graph along
+    live = game.live(batch)
+    assert live.requires_grad and torch.equal(live, shown)
+    assert not torch.equal(game.shown(batch), shown)  # used up: the generator moves now
+    assert not torch.equal(game.live(next(trainer.sampler)), game.live(batch))
 
 
 def test_divergence_is_named():

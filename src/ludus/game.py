@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -58,3 +59,24 @@ class Game(nn.Module, abc.ABC):
     @abc.abstractmethod
     def sample(self, n: int, c: Tensor | None = None) -> Tensor:
         """n draws x ~ p(x | c), in the network's range."""
+
+    # The fakes of a turn are drawn once and shared by its players, which saves a forward pass of the generator
+    # (12 % of a turn of r3gan on MNIST). They are used up when the generator takes them, since it then moves.
+
+    _drawn: tuple[Batch, Tensor] | None = None
+
+    def shown(self, batch: Batch) -> Tensor:
+        """x̃ ~ p(x | c), one for each row of the batch, as a discriminator sees them: no gradient leads back."""
+        if self._drawn is None or self._drawn[0] is not batch:
+            with torch.enable_grad():
+                self._drawn = batch, self.sample(len(batch.x), batch.c)
+        return self._drawn[1].detach()
+
+    def live(self, batch: Batch) -> Tensor:
+        """The same x̃, if the batch has been shown any, with the gradient that leads to the generator."""
+        self.shown(batch)
+        (_, fake), self._drawn = self._drawn, None
+        return fake
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_drawn": None}  # a copy of a game does not carry a turn's graph along

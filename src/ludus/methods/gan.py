@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from ludus.errors import unknown
@@ -72,9 +71,7 @@ class GAN(Game):
         return self.generator(self.prior.sample(n), c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        with torch.no_grad():
-            fake = self.sample(len(batch.x), batch.c)
-        f = partial(self.discriminator, c=batch.c)
+        f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)
         a_real, a_fake = f(batch.x), f(fake)
         terms = {"real": adversarial.real(a_real, self.smoothing), "fake": adversarial.fake(a_fake)}
         for name, weight in (self.penalties or {}).items():
@@ -82,5 +79,5 @@ class GAN(Game):
         return Loss(terms, {"accuracy": adversarial.accuracy(a_real, a_fake)})
 
     def generator_loss(self, batch: Batch) -> Loss:
-        a = self.discriminator(self.sample(len(batch.x), batch.c), c=batch.c)
+        a = self.discriminator(self.live(batch), c=batch.c)
         return Loss({self.cost: adversarial.COSTS[self.cost](a)})

@@ -49,9 +49,7 @@ class R3GAN(Game):
         return self.generator(self.prior.sample(n), c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        with torch.no_grad():
-            fake = self.sample(len(batch.x), batch.c)
-        f = partial(self.discriminator, c=batch.c)
+        f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)
         (a_real, slope_real), (a_fake, slope_fake) = value_and_slope(f, batch.x), value_and_slope(f, fake)
         terms = {
             "relativistic": relativistic(a_real, a_fake),
@@ -61,7 +59,7 @@ class R3GAN(Game):
         return Loss(terms, {"accuracy": ordered(a_real, a_fake)})
 
     def generator_loss(self, batch: Batch) -> Loss:
-        a_fake = self.discriminator(self.sample(len(batch.x), batch.c), c=batch.c)
+        a_fake = self.discriminator(self.live(batch), c=batch.c)
         with torch.no_grad():
             a_real = self.discriminator(batch.x, c=batch.c)
         return Loss({"relativistic": relativistic(a_fake, a_real)})

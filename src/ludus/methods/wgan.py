@@ -51,14 +51,12 @@ class WGAN(Game):
         return self.generator(self.prior.sample(n), c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        with torch.no_grad():
-            fake = self.sample(len(batch.x), batch.c)
-        f = partial(self.discriminator, c=batch.c)
+        f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)
         real, fake = f(batch.x), f(fake)
         return Loss({"real": real.mean(), "fake": -fake.mean()}, {"accuracy": ordered(fake, real)})
 
     def generator_loss(self, batch: Batch) -> Loss:
-        return Loss({"fake": self.discriminator(self.sample(len(batch.x), batch.c), c=batch.c).mean()})
+        return Loss({"fake": self.discriminator(self.live(batch), c=batch.c).mean()})
 
     @torch.no_grad()
     def clip_weights(self) -> None:

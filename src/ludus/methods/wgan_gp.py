@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from ludus.game import Batch, Game, Loss, Player
@@ -59,12 +58,10 @@ class WGANGP(Game):
         return self.generator(self.prior.sample(n), c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        with torch.no_grad():
-            fake = self.sample(len(batch.x), batch.c)
-        f = partial(self.discriminator, c=batch.c)
+        f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)
         penalty = self.weight * gradient_penalty(f, batch.x, fake, self.target)
         real, fake = f(batch.x), f(fake)
         return Loss({"fake": fake.mean(), "real": -real.mean(), "penalty": penalty}, {"accuracy": ordered(real, fake)})
 
     def generator_loss(self, batch: Batch) -> Loss:
-        return Loss({"fake": -self.discriminator(self.sample(len(batch.x), batch.c), c=batch.c).mean()})
+        return Loss({"fake": -self.discriminator(self.live(batch), c=batch.c).mean()})
