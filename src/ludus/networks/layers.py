@@ -107,6 +107,14 @@ def glorot(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def he(module: nn.Module) -> None:
+    """For `Module.apply`: weights N(0, 2 / ((1 + 0.2²) fan_in)), biases 0, which keeps the size of what passes through
+    leaky ReLU 0.2 (He et al. 2015); torch's default makes it 2.4 times smaller at every layer.
+    """
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
+        normal(module, math.sqrt(2 / 1.04))
+
+
 def normal(layer: nn.Linear | nn.Conv2d, gain: float = 1.0) -> nn.Module:
     """`layer` with weights N(0, gain² / fan_in), bias 0 (He et al. 2015); gain 0 makes it the zero function."""
     nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ludus.networks.heads import logits
-from ludus.networks.layers import Crop, Trunk, given, halved, image, inputs, positive, range_of
+from ludus.networks.layers import Crop, Trunk, given, halved, he, image, inputs, normal, positive, range_of
 
 
 class SmallGenerator(nn.Module):
@@ -42,14 +42,16 @@ class SmallGenerator(nn.Module):
             nn.Conv2d(width, 4 * half, 3, padding=1),
             nn.PixelShuffle(2),
             nn.LeakyReLU(0.2),
-            nn.Conv2d(half, 4 * channels, 3, padding=1),
+        ).apply(he)
+        self.out = nn.Sequential(
+            normal(nn.Conv2d(half, 4 * channels, 3, padding=1)),
             nn.PixelShuffle(2),
             Crop(height, length),
             range_of(bounded),
         )
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.body(torch.cat([z, given(c, self.condition, z)], 1))
+        return self.out(self.body(torch.cat([z, given(c, self.condition, z)], 1)))
 
 
 class SmallDiscriminator(nn.Module):
@@ -75,8 +77,9 @@ class SmallDiscriminator(nn.Module):
             nn.Linear(4 * width * halved(height, 3) * halved(length, 3), hidden),
             nn.LeakyReLU(0.2),
         )
-        self.features = Trunk(nn.Conv2d(channels, width, 3, stride=2, padding=1), rest, condition, hidden)
-        self.head = nn.Linear(hidden, 1)
+        first = nn.Conv2d(channels, width, 3, stride=2, padding=1)
+        self.features = Trunk(first.apply(he), rest.apply(he), condition, hidden)
+        self.head = normal(nn.Linear(hidden, 1))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         return logits(self.head(self.features(x, c)))
