@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from ludus.trainer import Callback, Trainer
 
 TRIAL_TURNS = 3
-LOOKS = (0.1, 0.3, 0.6, 0.9)  # shares of the minutes at which the number of turns is corrected
+LOOKS = (0.1, 0.3, 0.6, 0.9, 0.97, 1.0)  # shares of the minutes at which the number of turns is corrected
 
 
 class Plan(Callback):
