@@ -5,8 +5,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "ludus"
 ROOMS = [
-    "errors", "game", "seeds", "play", "losses", "networks", "worlds", "data", "metrics", "methods", "runs", "trainer",
-    "callbacks", "recipe", "figures", "report", "session", "api", "cli", "__main__", "__init__",
+    "errors", "ranges", "game", "seeds", "play", "losses", "networks", "worlds", "data", "metrics", "methods", "runs",
+    "trainer", "callbacks", "recipe", "figures", "report", "session", "api", "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 

@@ -1,17 +1,18 @@
 """`ludus.train`, `ludus.resume`, `ludus.load`: a run in three lines."""
 
-import json
+import copy
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 import torch
 from torch import Tensor, nn
 
 from ludus import recipe as recipes
 from ludus import seeds, session
+from ludus.data import locate
+from ludus.data.files import check_budget
 from ludus.data.form import Form
 from ludus.data.load import load as load_data
 from ludus.errors import UserError, unknown
@@ -19,7 +20,7 @@ from ludus.game import Game
 from ludus.runs import folder, store
 from ludus.runs.lock import Lock
 from ludus.session import ARRAY, report
-from ludus.trainer import under
+from ludus.trainer import load_weights, under
 
 AT_ONCE = 1024  # samples drawn together, to bound memory
 
@@ -33,14 +34,16 @@ class Run:
 
     def __init__(self, path: Path, **modules: nn.Module):
         self.folder, self.recipe = Path(path), read_recipe(Path(path))
-        kept = json.loads((self.folder / "data.json").read_text(encoding="utf-8"))
-        self.form, self.notes = Form.from_json(kept["form"]), kept["notes"]
-        self.examples = safetensors.numpy.load_file(self.folder / "examples.safetensors")
+        kept = session.kept_data(self.folder)
+        self.form: Form = kept["form"]
+        self.notes, self.examples = kept["notes"], kept["examples"]
         checkpoint = store.load(self.folder)
         self.turn, self.skipped, self.numbers = checkpoint.turn, checkpoint.skipped, checkpoint.state
-        self.game: Game = recipes.build(self.recipe, self.form, modules).eval().requires_grad_(False)
+        own = {role: copy.deepcopy(module) for role, module in modules.items()}  # the caller's stay as they are
+        with seeds.forked(torch.device("cpu")):
+            self.game: Game = recipes.build(self.recipe, self.form, own).eval().requires_grad_(False).cpu()
         average = under("average/", {name: torch.from_numpy(value) for name, value in checkpoint.tensors.items()})
-        self.game.load_state_dict(average)
+        load_weights(self.game, average)
 
     def sample(self, n: int, c: Any = None, seed: int = 0) -> np.ndarray:
         """n draws x ~ p(x | c), float32, in the user's units, shape and axis order.
@@ -48,8 +51,9 @@ class Run:
         c: a class label or value as the user's data has them, one for all or one each; None draws conditions as often
         as the training data had them. The same seed gives the same samples.
         """
-        if n < 1:
-            raise UserError(f"n = {n}: at least one sample")
+        if not isinstance(n, int) or n < 1:
+            raise UserError(f"n = {n!r}: a whole number of samples, at least one")
+        check_budget(f"{n:,} samples", (n, *self.form.shape), 8, "draw fewer at a time")
         with seeds.measuring(self.game, seed):
             encoded = self._conditions(n, c)
             parts = [
@@ -72,7 +76,7 @@ class Run:
 
 
 def train(
-    method: str = "r3gan",
+    method: str | None = None,
     data: Any = None,
     *,
     condition: Any = None,
@@ -91,7 +95,7 @@ def train(
     """Trains a game on the user's data and gives the run; everything is kept in its folder.
 
     Args:
-        method: see `ludus methods`.
+        method: see `ludus methods`; r3gan, if neither this nor a recipe says.
         data: an array (n, H, W), (n, H, W, C), (n, C, H, W) or (n, D); or a text: `x.npy`, `x.npz:key`,
             `x.h5:/path`, `mnist`, `digits`, `ring`, ...
         condition: labels (integers, text) or values (floats), (n,) or (n, K), as an array or a text.
@@ -106,6 +110,13 @@ def train(
     """
     if isinstance(recipe, (str, Path)):
         recipe = recipes.read(Path(recipe))
+    if method is None and "method" not in (recipe or {}):
+        method = "r3gan"
+    for role, module in modules.items():
+        if role not in recipes.ROLES:
+            raise unknown("argument or network", role, recipes.ROLES)
+        if not isinstance(module, nn.Module):
+            raise UserError(f"{role} must be a torch.nn.Module, got {module!r}")
     text = data if isinstance(data, (str, os.PathLike)) or data is None else ARRAY
     told = condition if isinstance(condition, (str, os.PathLike)) or condition is None else ARRAY
     own = {f"{role}.name": recipes.CUSTOM for role in modules}
@@ -129,20 +140,35 @@ def start(
         if role not in recipes.roles(method):
             raise unknown(f"part of {method}", role, recipes.roles(method))
     data = read_data(draft, array, conditions)
-    whole = recipes.complete(draft, data.form.kind, len(data.x))
+    whole = recipes.complete(_anchored(draft), data.form.kind, len(data.x))
+    whole.pop("rollbacks", None)  # what befell the run that the recipe is from
     name = f"{method}-{Path(data.form.name).name}"
     path = folder.new(Path("runs"), name) if run is None else Path(run)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the run folder {path} ({error.strerror}): choose another --run") from None
-    if (path / "recipe.toml").exists():
+    if store.turns(path):
         raise UserError(f"{path} holds a run already: `ludus resume {path}` goes on with it; or choose another --run")
     folder.probe(path)
-    with Lock(path):
-        session.prepare(path, whole, data)
-        session.play(path, whole, data, modules)
-        return _finished(path, modules)
+    try:
+        with Lock(path):
+            session.prepare(path, whole, data)
+            session.play(path, whole, data, modules)
+            return _finished(path, modules)
+    finally:
+        if not store.turns(path):  # nothing was begun: leave nothing that looks like a run
+            session.clear(path)
+
+
+def _anchored(draft: dict) -> dict:
+    """The recipe with its files by their absolute paths, so that a run can be resumed from anywhere."""
+    section = dict(draft.get("data", {}))
+    for key in {"source", "condition"} & section.keys():
+        found = None if section[key] == ARRAY else locate.parse(section[key])
+        if found and found.is_file:
+            section[key] = found._replace(path=os.path.abspath(found.path)).text
+    return draft | {"data": section}
 
 
 def resume(
@@ -162,11 +188,11 @@ def resume(
                 f"{path} is already complete, {checkpoint.turn:,} turns: `ludus resume {path} --steps "
                 f"{2 * checkpoint.turn}` goes on to twice as many"
             )
+        found = read_data(whole, data, condition)
+        session.same_data(path, found)
         if steps:
             whole = recipes.nest({"trainer.steps": steps}, whole)
             folder.write(path / "recipe.toml", recipes.text(whole))
-        found = read_data(whole, data, condition)
-        session.same_data(path, found)
         session.play(path, whole, found, modules, steps)
         return _finished(path, modules)
 
@@ -186,7 +212,11 @@ def read_recipe(path: Path) -> dict:
     """The recipe of a run folder, checked."""
     if not (path / "recipe.toml").exists():
         raise UserError(f"{path} is not a run: it has no recipe.toml; `ludus runs` lists those that there are")
-    return recipes.check(recipes.read(path / "recipe.toml"))
+    whole = recipes.check(recipes.read(path / "recipe.toml"))
+    needed = ["seed", "device", "sampler", "trainer", *recipes.roles(whole["method"]["name"])]
+    if missing := [key for key in needed if key not in whole]:
+        raise UserError(f"{path / 'recipe.toml'} lacks {', '.join(missing)}: was it edited?")
+    return whole
 
 
 def read_data(recipe: dict, array: Any = None, conditions: Any = None):

@@ -20,7 +20,8 @@ app = typer.Typer(
     "  ludus train r3gan --data scan.h5:/entry/data   train on it\n"
     "  ludus sample runs/NAME -n 64 --out x.h5        draw, in the units of the file\n"
     "  ludus resume runs/NAME --steps 20000           go on\n\n"
-    "Exit codes: 0 done, 2 an input that cannot be used, 4 diverged, 75 stopped by a signal and resumable.",
+    "Exit codes: 0 done, 1 the disk refused, 2 an input that cannot be used, 4 diverged, "
+    "75 stopped by a signal and resumable, 130 interrupted before the first turn.",
 )  # fmt: skip
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
@@ -96,7 +97,7 @@ def sample(
     out: Annotated[Path, typer.Option(help="x.npy, x.h5 or x.png.", show_default=False)],
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
     condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value, or 0.5,1.2.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same samples.")] = 0,
 ) -> None:
     """Draw samples in the units, shape and axis order of your data.
 
@@ -151,6 +152,8 @@ def inspect(
     from ludus.data.inspect import describe
     from ludus.runs import folder
 
+    if picture and (picture.suffix != ".png" or not picture.parent.is_dir()):
+        raise UserError(f"--picture {picture}: a .png in a folder that exists")
     found = describe(data, channels)
     print("\n".join(found.lines))
     if found.rows is not None:
@@ -215,4 +218,9 @@ def main() -> None:
         code = 2
     except typer.Abort:
         code = 130
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        print("ludus: not enough memory; try a smaller --batch, -n or network", file=sys.stderr)
+        code = 2
     sys.exit(code)

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from ludus.errors import UserError, unknown
 
@@ -55,7 +55,7 @@ METHODS = {
         "methods.r3gan:R3GAN",
         points={"trainer.lr": 3e-3, "sampler.batch": 256, "trainer.steps": 5000,
                 "annealing.hold": 0.3, "annealing.decay": 0.03, "annealing.values": {"gamma": [0.02, 0.002]}},
-        images={"trainer.lr": 2e-3, "trainer.betas": [0.0, 0.99],
+        images={"trainer.lr": 1e-3, "trainer.betas": [0.0, 0.99],
                 "annealing.decay": 0.05, "annealing.values": {"gamma": [0.5, 0.05]}},
     ),
 }
@@ -178,7 +178,10 @@ def nest(flat: dict[str, Any], recipe: dict | None = None) -> dict:
         *path, last = dotted.split(".")
         place = recipe
         for key in path:
-            place[key] = dict(place.get(key, {}))
+            inner = place.get(key, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"recipe: {key} is a section, with keys of its own; got {inner!r}")
+            place[key] = dict(inner)
             place = place[key]
         place[last] = value
     return recipe
@@ -205,7 +208,8 @@ def draft(
         "trainer.lr": lr,
     }  # fmt: skip
     whole = nest({key: value for key, value in (said | (settings or {})).items() if value is not None}, recipe)
-    whole |= {key: value for key, value in {"seed": seed, "device": device}.items() if value is not None}
+    whole |= {} if seed is None else {"seed": int(seed)}
+    whole |= {} if device is None else {"device": device}
     return check(whole)
 
 
@@ -219,10 +223,17 @@ def check(recipe: dict) -> dict:
             raise unknown("recipe section", section, known)
         if section in TOP and type(value) is not TOP[section]:
             raise UserError(f"recipe: {section} is {TOP[section].__name__}, got {value!r}")
-    return {
-        section: _check_section(section, values, recipe["method"]["name"]) if section not in TOP else values
-        for section, values in recipe.items()
-    }
+        if section == "seed" and not 0 <= value < 2**63:
+            raise UserError(f"seed = {value}: it is from 0 to 2^63 - 1")
+    method = recipe["method"]["name"]
+    whole = {key: value if key in TOP else _check_section(key, value, method) for key, value in recipe.items()}
+    numbers = [key for key, option in signature(METHODS[method].path)[1].items() if isinstance(option.default, float)]
+    for name, ends in whole.get("annealing", {}).get("values", {}).items():
+        if name not in numbers:
+            raise unknown(f"number of {method} to anneal", name, numbers)
+        for end in ends:
+            _check_section("method", {name: end}, method)
+    return whole
 
 
 def _check_section(section: str, values: dict, method: str) -> dict:
@@ -257,7 +268,9 @@ def _candidates(section: str, name: str | None, method: str) -> Iterable[str]:
 def _coerce(section: str, values: dict, options: dict[str, Parameter]) -> dict:
     import pydantic
 
-    names = {"Literal": Literal}
+    share = Annotated[float, pydantic.Field(ge=0, le=1)]
+    names = {"Literal": Literal, "Positive": pydantic.PositiveFloat, "NotNegative": pydantic.NonNegativeFloat,
+             "Share": share, "Count": pydantic.PositiveInt, "Many": pydantic.NonNegativeInt}  # fmt: skip
     fields = {key: (eval(options[key].annotation, names), ...) for key in values}
     model = pydantic.create_model("Section", __config__={"allow_inf_nan": False}, **fields)
     try:

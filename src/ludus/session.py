@@ -1,7 +1,9 @@
 """A run being played: its folder, its trainer with callbacks, and what happens when it is stopped or diverges."""
 
+import contextlib
 import json
 import platform
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,9 +60,27 @@ def prepare(path: Path, recipe: dict, data: Data) -> None:
     folder.write(path / "recipe.toml", recipes.text(recipe))
 
 
+def clear(path: Path) -> None:
+    """Removes what `prepare` wrote, and the folder if nothing else is in it."""
+    for name in ("examples.safetensors", "data.json", "recipe.toml", "metrics.jsonl"):
+        (path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def kept_data(path: Path) -> dict:
+    """data.json of a run, and its examples under "examples"."""
+    try:
+        kept = json.loads((path / "data.json").read_text(encoding="utf-8"))
+        examples = safetensors.numpy.load_file(path / "examples.safetensors")
+        return kept | {"form": Form.from_json(kept["form"]), "examples": examples, "fingerprint": kept["fingerprint"]}
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise UserError(f"data.json or examples.safetensors of {path} is missing or damaged ({error})") from None
+
+
 def same_data(path: Path, data: Data) -> None:
     """Raises UserError if the data are not those that the run began with."""
-    kept = json.loads((path / "data.json").read_text(encoding="utf-8"))
+    kept = kept_data(path)
     if kept["fingerprint"] != data.fingerprint:
         raise UserError(
             f"{data.form.name} has changed since {path} began (SHA-256 {kept['fingerprint'][:12]} then, "
@@ -82,6 +102,8 @@ def device_of(name: str) -> torch.device:
 def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | None, steps: int | None = None) -> None:
     """Plays a run to its end; if it diverges, once more from the last good checkpoint, half the rates, reseeded."""
     event = ""
+    if steps:  # the clock has no say any more
+        recipe = {key: value for key, value in recipe.items() if key != "plan"}
     while True:
         checkpoint = _restored(path)
         trainer = trainer_of(path, recipe, data, modules)
@@ -139,10 +161,10 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
     averaging = Averaging(game, **recipes.options(recipe, "averaging"))
     callbacks = [
         Checkpoint(path, say, **recipes.options(recipe, "checkpoint")),
-        Plan(say, **recipes.options(recipe, "plan")),
         Annealing(**recipes.options(recipe, "annealing")),
+        Plan(say, **recipes.options(recipe, "plan")),
         averaging,
-        Log(Journal(path / "metrics.jsonl")),
+        Log(path / "metrics.jsonl"),
         Snapshot(lambda turn: picture(path, turn, averaging.game, data), **recipes.options(recipe, "snapshot")),
         Progress(),
     ]
@@ -185,14 +207,23 @@ def section(run: "Run") -> Section:
     ]
     rows = journal.read(run.folder / "metrics.jsonl")
     events = [row["event"] for row in rows if "event" in row]
-    commands = [
-        ("draw samples", f"ludus sample {run.folder} -n 64 --out samples.npy"),
-        ("train on", f"ludus resume {run.folder} --steps {2 * run.numbers['steps']}"),
-        ("in Python", f'ludus.load("{run.folder}").sample(64)'),
-    ]
     rows = [row for row in rows if "losses" in row]
     notes = [*run.notes, *events, *run.skipped]
-    return Section(run.folder.name, facts, recipes.text(run.recipe), rows, real, generated, notes, commands)
+    return Section(run.folder.name, facts, recipes.text(run.recipe), rows, real, generated, notes, _commands(run))
+
+
+def _commands(run: "Run") -> list[tuple[str, str]]:
+    """How to go on; what was handed over in Python is handed over again there."""
+    folder, steps = str(run.folder), 2 * run.numbers["steps"]
+    own = [f"{role}={role}" for role in recipes.ROLES if run.recipe.get(role, {}).get("name") == recipes.CUSTOM]
+    arrays = [f"{ours}={ours}" for ours, key in (("data", "source"), ("condition", "condition"))
+              if run.recipe["data"].get(key) == ARRAY]  # fmt: skip
+    commands = [("in Python", f"ludus.load({', '.join([repr(folder), *own])}).sample(64)")]
+    if own or arrays:
+        again = ", ".join([repr(folder), f"steps={steps}", *arrays, *own])
+        return [*commands, ("train on", f"ludus.resume({again})")]
+    draw = f"ludus sample {shlex.quote(folder)} -n 64 --out samples.npy"
+    return [("draw samples", draw), ("train on", f"ludus resume {shlex.quote(folder)} --steps {steps}"), *commands]
 
 
 def _count(modules) -> str:

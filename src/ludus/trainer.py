@@ -14,6 +14,7 @@ from ludus import seeds
 from ludus.data.sampler import Sampler
 from ludus.errors import Diverged, UserError, unknown
 from ludus.game import Batch, Game, Loss, Player
+from ludus.ranges import Count, Positive, Share
 
 
 class Callback:
@@ -61,13 +62,13 @@ class Trainer:
         seed: int = 0,
         rollbacks: int = 0,
         *,
-        steps: int = 1000,
-        lr: float = 2e-4,
-        rates: dict[str, float] | None = None,
+        steps: Count = 1000,
+        lr: Positive = 2e-4,
+        rates: dict[str, Positive] | None = None,
         optimiser: Literal["adam", "rmsprop", "sgd"] = "adam",
-        betas: tuple[float, float] = (0.5, 0.99),
+        betas: tuple[Share, Share] = (0.5, 0.99),
         play: Literal["alternate", "simultaneous"] = "alternate",
-        every: dict[str, int] | None = None,
+        every: dict[str, Count] | None = None,
         hold_above: dict[str, float] | None = None,
     ):
         if steps < 1:
@@ -95,7 +96,11 @@ class Trainer:
     def gradient(self, name: str, batch: Batch) -> None:
         """The gradient of a player's loss in its own parameters, and in no others."""
         loss = self.players[name].loss(batch)
-        self.gradients[name] = torch.autograd.grad(loss.total, self.parameters[name])
+        self.gradients[name] = torch.autograd.grad(loss.total, self.parameters[name], allow_unused=True)
+        for gradient, p in zip(self.gradients[name], self.parameters[name]):
+            if gradient is None:
+                unused = next(key for key, value in self.game.named_parameters() if value is p)
+                raise UserError(f"the {name}'s loss does not depend on {unused}: use it, or freeze it")
         self._keep(name, loss)
 
     def move(self, name: str) -> None:
@@ -113,7 +118,7 @@ class Trainer:
 
     def step(self) -> None:
         """One turn: a batch, the held players' losses, the others' moves."""
-        with seeds.forked(self.device):
+        with seeds.forked(self.device), torch.enable_grad():
             seeds.restore(self.random)
             batch, names = next(self.sampler), self.schedule(self)
             for name in plays.every(self):
@@ -132,8 +137,8 @@ class Trainer:
                 began = time.perf_counter()
                 self._tell("before")
                 self.step()
-                self.seconds += time.perf_counter() - began
                 self._tell("after")
+                self.seconds += time.perf_counter() - began
             self._tell("end")
         finally:
             self._tell("close")
@@ -171,11 +176,13 @@ class Trainer:
         for callback in self.callbacks:
             tensors |= callback.state()
         numbers = {"turn": self.turn, "steps": self.steps, "seconds": self.seconds, "rollbacks": self.rollbacks}
-        return tensors, numbers | {"sampler": self.sampler.state}
+        return tensors, numbers | {"sampler": self.sampler.state, "game": type(self.game).__name__}
 
     def load(self, tensors: dict[str, Tensor], numbers: dict) -> None:
         """Takes back what `state` gave; after a rollback with a new seed, since the old one leads to the same end."""
-        self.game.load_state_dict(under("game/", tensors))
+        if numbers["game"] != type(self.game).__name__:
+            raise UserError(f"the checkpoint is of {numbers['game']}, the recipe says {type(self.game).__name__}")
+        load_weights(self.game, under("game/", tensors))
         for name, optimiser in self.optimisers.items():
             optimiser.state.clear()
             for i, p in enumerate(self.parameters[name]):
@@ -204,6 +211,15 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
+def load_weights(game: Game, weights: dict[str, Tensor]) -> None:
+    """Puts weights into a game; UserError where they are of other networks."""
+    try:
+        game.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"the checkpoint does not fit the networks: {first}") from None
+
+
 def _players(game: Game, every: dict[str, int], others: dict) -> dict[str, Player]:
     players = dict(game.players)
     for name in [*every, *others]:
@@ -216,7 +232,7 @@ def _schedule(hold_above: dict[str, float] | None) -> plays.Schedule:
     return plays.hold_above(hold_above) if hold_above else plays.every
 
 
-def _optimiser(name: str, owned: list[Tensor], lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+def _optimiser(name: str, owned: list[Tensor], lr: float, betas: tuple[Share, Share]) -> torch.optim.Optimizer:
     try:
         if name == "adam":
             return torch.optim.Adam(owned, lr, betas, fused=True)

@@ -2,6 +2,7 @@
 
 import math
 
+from ludus.ranges import NotNegative, Share
 from ludus.trainer import Callback, Trainer
 
 
@@ -17,8 +18,13 @@ class Annealing(Callback):
         values: attributes of the game by name, (first, last): {"gamma": (1.0, 0.1)}.
     """
 
-    def __init__(self, *, hold: float = 0.0, decay: float = 1.0, values: dict[str, tuple[float, float]] | None = None):
+    def __init__(
+        self, *, hold: Share = 0.0, decay: NotNegative = 1.0, values: dict[str, tuple[float, float]] | None = None
+    ):
         self.hold, self.decay, self.values = hold, decay, values or {}
+
+    def start(self, trainer: Trainer) -> None:
+        self.before(trainer)  # a resumed run's trial turns are like those that follow
 
     def before(self, trainer: Trainer) -> None:
         done = trainer.turn / trainer.steps

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ludus.game import Game
+from ludus.ranges import Positive
 from ludus.trainer import Callback, Trainer, under
 
 
@@ -19,7 +20,7 @@ class Averaging(Callback):
         half_life: in images.    share: of the images seen so far.
     """
 
-    def __init__(self, game: Game, *, half_life: float = 500_000.0, share: float = 0.05):
+    def __init__(self, game: Game, *, half_life: Positive = 500_000.0, share: Positive = 0.05):
         self.half_life, self.share = half_life, share
         self.game = copy.deepcopy(game).requires_grad_(False).eval()
 

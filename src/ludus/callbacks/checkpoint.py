@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ludus.ranges import Count, NotNegative
 from ludus.runs import store
 from ludus.runs.disk import StoreError
 from ludus.trainer import Callback, Trainer
@@ -19,7 +20,7 @@ class Checkpoint(Callback):
         seconds: between saves.    keep: newest checkpoints kept, at least two.
     """
 
-    def __init__(self, run: Path, say: Callable[[str], None], *, seconds: float = 60.0, keep: int = 2):
+    def __init__(self, run: Path, say: Callable[[str], None], *, seconds: NotNegative = 60.0, keep: Count = 2):
         self.run, self.say, self.seconds, self.keep = run, say, seconds, keep
         self.failures = 0
         self.saved: int | None = None  # the turn that is on disk
@@ -48,4 +49,4 @@ class Checkpoint(Callback):
         tensors, numbers = trainer.state()
         store.save(self.run, trainer.turn, {name: t.detach().cpu().numpy() for name, t in tensors.items()}, numbers)
         store.prune(self.run, max(2, self.keep))
-        self.saved, self.last = trainer.turn, time.monotonic()
+        self.saved, self.last, self.failures = trainer.turn, time.monotonic(), 0

@@ -1,5 +1,7 @@
 """metrics.jsonl."""
 
+from pathlib import Path
+
 from ludus.runs.journal import Journal
 from ludus.trainer import Callback, Trainer
 
@@ -16,8 +18,13 @@ def row(trainer: Trainer) -> dict:
 class Log(Callback):
     """Appends a line to metrics.jsonl on every tenth turn and on the last; a loss that is not finite ends the run."""
 
-    def __init__(self, journal: Journal):
-        self.journal = journal
+    journal: Journal | None = None
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def start(self, trainer: Trainer) -> None:
+        self.journal = Journal(self.path)
 
     def after(self, trainer: Trainer) -> None:
         if trainer.turn % EVERY == 0 or trainer.turn == trainer.steps:
@@ -25,4 +32,5 @@ class Log(Callback):
             self.journal.append(row(trainer))
 
     def close(self, trainer: Trainer) -> None:
-        self.journal.close()
+        if self.journal:
+            self.journal.close()

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from ludus.ranges import Positive
 from ludus.trainer import Callback, Trainer
 
 TRIAL_TURNS = 3
@@ -18,7 +19,7 @@ class Plan(Callback):
             on the way as the measured pace settles. The number in force is part of every checkpoint.
     """
 
-    def __init__(self, say: Callable[[str], None], *, minutes: float | None = None):
+    def __init__(self, say: Callable[[str], None], *, minutes: Positive | None = None):
         self.say, self.minutes = say, minutes
 
     def start(self, trainer: Trainer) -> None:

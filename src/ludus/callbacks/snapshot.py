@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
+from ludus.ranges import Many
 from ludus.trainer import Callback, Trainer
 
 
 class Snapshot(Callback):
     """Calls draw(turn) before the first turn and `count` times on the way, the last time at the end; never if 0."""
 
-    def __init__(self, draw: Callable[[int], None], *, count: int = 10):
+    def __init__(self, draw: Callable[[int], None], *, count: Many = 10):
         self.draw, self.count = draw, count
 
     def start(self, trainer: Trainer) -> None:

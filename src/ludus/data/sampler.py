@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ludus.errors import UserError
 from ludus.game import Batch
+from ludus.ranges import Count
 
 
 class Sampler:
@@ -15,7 +16,7 @@ class Sampler:
     batch at an epoch's end is dropped (other rows each time).
     """
 
-    def __init__(self, x: Tensor, c: Tensor | None = None, *, batch: int = 64, seed: int = 0):
+    def __init__(self, x: Tensor, c: Tensor | None = None, seed: int = 0, *, batch: Count = 64):
         if not 1 <= batch <= len(x):
             raise UserError(f"batch {batch} does not fit {len(x)} training examples; give --batch {len(x)} or less")
         self.x, self.c, self.batch, self.seed = x, c, batch, seed

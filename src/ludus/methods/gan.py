@@ -9,6 +9,8 @@ from ludus.errors import unknown
 from ludus.game import Batch, Game, Loss, Player
 from ludus.losses import adversarial
 from ludus.losses.penalties import PENALTIES
+from ludus.networks.check import check_rows_alone
+from ludus.ranges import NotNegative, Share
 
 BIBTEX = """@inproceedings{goodfellow2014gan,
   title     = {Generative Adversarial Nets},
@@ -48,8 +50,8 @@ class GAN(Game):
         prior: nn.Module,
         *,
         cost: Literal["minimax", "heuristic", "maximum_likelihood"] = "heuristic",
-        smoothing: float = 0.0,
-        penalties: dict[str, float] | None = None,
+        smoothing: Share = 0.0,
+        penalties: dict[str, NotNegative] | None = None,
     ):
         super().__init__()
         if cost not in adversarial.COSTS:
@@ -57,6 +59,7 @@ class GAN(Game):
         for name in penalties or {}:
             if name not in PENALTIES:
                 raise unknown("penalty", name, PENALTIES)
+            check_rows_alone(discriminator)
         self.generator, self.discriminator, self.prior = generator, discriminator, prior
         self.cost, self.smoothing, self.penalties = cost, smoothing, penalties
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from ludus.game import Batch, Game, Loss, Player
 from ludus.losses.adversarial import ordered, relativistic
 from ludus.losses.penalties import half_square, value_and_slope
+from ludus.networks.check import check_rows_alone
+from ludus.ranges import NotNegative
 
 BIBTEX = """@inproceedings{huang2024r3gan,
   title     = {The {GAN} is dead; long live the {GAN}! {A} Modern {GAN} Baseline},
@@ -33,8 +35,9 @@ class R3GAN(Game):
         gamma: γ of both penalties, in squared units of the data's range; the defaults anneal it to a tenth.
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, prior: nn.Module, *, gamma: float = 1.0):
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, prior: nn.Module, *, gamma: NotNegative = 1.0):
         super().__init__()
+        check_rows_alone(discriminator)
         self.generator, self.discriminator, self.prior = generator, discriminator, prior
         self.gamma = gamma
 

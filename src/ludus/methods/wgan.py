@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ludus.game import Batch, Game, Loss, Player
 from ludus.losses.adversarial import ordered
+from ludus.ranges import Count, Positive
 
 BIBTEX = """@inproceedings{arjovsky2017wgan,
   title     = {Wasserstein Generative Adversarial Networks},
@@ -34,7 +35,13 @@ class WGAN(Game):
     """
 
     def __init__(
-        self, generator: nn.Module, discriminator: nn.Module, prior: nn.Module, *, clip: float = 0.01, n_critic: int = 5
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        prior: nn.Module,
+        *,
+        clip: Positive = 0.01,
+        n_critic: Count = 5,
     ):
         super().__init__()
         self.generator, self.discriminator, self.prior = generator, discriminator, prior

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from ludus.game import Batch, Game, Loss, Player
 from ludus.losses.adversarial import ordered
 from ludus.losses.penalties import gradient_penalty
+from ludus.networks.check import check_rows_alone
+from ludus.ranges import Count, NotNegative
 
 BIBTEX = """@inproceedings{gulrajani2017wgangp,
   title     = {Improved Training of {W}asserstein {GAN}s},
@@ -39,11 +41,12 @@ class WGANGP(Game):
         discriminator: nn.Module,
         prior: nn.Module,
         *,
-        weight: float = 10.0,
-        target: float = 1.0,
-        n_critic: int = 5,
+        weight: NotNegative = 10.0,
+        target: NotNegative = 1.0,
+        n_critic: Count = 5,
     ):
         super().__init__()
+        check_rows_alone(discriminator)
         self.generator, self.discriminator, self.prior = generator, discriminator, prior
         self.weight, self.target, self.n_critic = weight, target, n_critic
 

@@ -15,6 +15,12 @@ def batch_norm(module: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
 
 
+def check_rows_alone(discriminator: nn.Module) -> None:
+    """Raises UserError where a layer mixes rows: the slope at one row then depends on the others."""
+    if batch_norm(discriminator):
+        raise UserError("slope penalties need a discriminator that treats each row on its own: take its batch norm out")
+
+
 def check_roles(
     generator: nn.Module, discriminator: nn.Module, prior: nn.Module, shape: tuple[int, ...], condition: int = 0
 ) -> None:
