@@ -217,6 +217,21 @@ def test_notes_say_what_was_done():
         assert piece in text
 
 
+def test_an_offset_too_large_for_float32_is_said():
+    raw = np.linspace(1e6, 1e6 + 1, 40)[:, None]
+    data = load(raw)
+    text = "\n".join(data.notes)
+    assert "1000000 to 1000001" in text and "float32 steps of 0.0625, coarse" in text and "subtract the offset" in text
+    steps = data.form.to_user(data.x)[:, 0] / 0.0625
+    assert np.array_equal(steps, np.round(steps)) and len(set(steps)) <= 17  # as the note says
+    fine = ["seven digits", "float32 steps"]
+    for other in (raw - 1e6, RNG.normal(1e6, 200, (40, 2)), np.arange(40) + 2**23, PICTURES):
+        assert not any(each in note for note in load(other).notes for each in fine)
+    assert "seven digits" in "\n".join(load(np.linspace(0, 1e9, 40)).notes)
+    assert "123456789.25 to 123456789.75" in load(np.linspace(123456789.25, 123456789.75, 40)).notes[0]
+    assert "range: 1000000 to 1000001" in inspect.describe(raw).lines
+
+
 # -- conditions --------------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +252,13 @@ def test_what_a_user_types_is_encoded():
     assert np.array_equal(form.encode_condition("0,1,2,3"), np.eye(4))
     assert np.isnan(form.encode_condition(None, 2)).all() and form.encode_condition(None, 2).shape == (2, 4)
     refused("unknown class '7'", "0, 1, 2, 3", call=form.encode_condition, args=("7",))
-    refused("2 conditions for 5 samples", call=form.encode_condition, args=([1, 2], 5))
+    refused("2 conditions for 5", "mean one each; give 1 or 5", call=form.encode_condition, args=("1,2", 5))
+    for given in ("3.0", "3e0", 3.0):
+        assert np.array_equal(form.encode_condition(given), [three])
+    refused("unknown class '3.5'", call=form.encode_condition, args=("3.5",))
+    assert np.isnan(form.encode_condition([None] * 4, 4)).all() and form.encode_condition([None] * 3).shape == (3, 4)
+    some = form.encode_condition([3, None], 2)
+    assert np.array_equal(some[0], three[0:]) and np.isnan(some[1]).all()
     refused("without a condition", call=load(PICTURES).form.encode_condition, args=("3",))
 
 
@@ -249,6 +270,11 @@ def test_text_labels_and_truth_values():
     refused("'cot'", "Did you mean 'cat'", call=form.encode_condition, args=("cot",))
     yes = load(PICTURES, names == "cat").form
     assert yes.condition.columns[0].labels == (0, 1) and np.array_equal(yes.encode_condition(True), [[0, 1]])
+    for given, code in (("True", [0, 1]), ("true", [0, 1]), ("False", [1, 0]), ("1", [0, 1]), ("0.0", [1, 0])):
+        assert np.array_equal(yes.encode_condition(given), [code])
+    told = load(PICTURES, np.array(["True", "nan"] * 20)).form  # words that are the user's own keep their meaning
+    assert np.array_equal(told.encode_condition("True,nan"), [[1, 0], [0, 1]])
+    assert np.isnan(told.encode_condition(None)).all()
     assert Form.from_json(json.loads(json.dumps(form.to_json()))) == form
     refused("text", args=(PICTURES, names), condition_kind="values")
 
@@ -262,6 +288,12 @@ def test_values_are_standardised_column_by_column():
         assert data.form.encode_condition(given, 3) == pytest.approx(np.tile(expected, (3, 1)), rel=1e-6)
     refused("2 entries, not 1", call=data.form.encode_condition, args=("3.2",))
     refused("'warm' is not a number", call=data.form.encode_condition, args=("warm,2",))
+    assert np.isnan(data.form.encode_condition([None] * 4, 4)).all()
+    assert np.isnan(data.form.encode_condition([None, -80])).tolist() == [[True, False]]
+    refused("condition 1e+300", "float32", call=data.form.encode_condition, args=("1e300,2",))
+    refused("is not a number", call=data.form.encode_condition, args=([10**400, 2],))
+    refused("3 conditions for 5", "give 1 or 5", call=data.form.encode_condition, args=([[1, 2]] * 3, 5))
+    refused("different lengths", call=data.form.encode_condition, args=([None, [1, 2]],))
 
 
 def test_missing_conditions_are_nan():
@@ -294,6 +326,8 @@ def test_conditions_that_cannot_be_used():
     refused("infinite", args=(PICTURES, np.full(40, np.inf)))
     refused("NaN in every row", args=(PICTURES, np.full(40, np.nan)))
     refused("complex128", args=(PICTURES, np.zeros(40, complex)))
+    refused("too large", "1e+300", args=(PICTURES, np.linspace(-1e300, 1e300, 40)))
+    refused("float64", args=(PICTURES, np.arange(40, dtype=np.longdouble)))
     assert any("1 class: 4" in note for note in load(PICTURES, np.full(40, 4)).notes)
 
 
@@ -339,6 +373,7 @@ def test_masked_entries_are_gaps():
         (np.array([[1e300], [0.0]] * 10), ["1e+300", "float32"]),
         (np.array([[1e-300], [0.0]] * 10), ["1e-300", "float32"]),
         (np.zeros(20, "M8[s]"), ["datetime64[s]"]),
+        (np.arange(20, dtype=np.longdouble), ["float128", "convert it to float64"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -365,6 +400,10 @@ def test_too_few_rows_remain():
     refused("held_out = 1", args=(PICTURES,), held_out=1.0)
     refused("scaling", "'log'", args=(PICTURES,), scaling="log")
     refused("seed = -1", args=(PICTURES,), seed=-1)
+    refused(f"seed = {2**63}", args=("ring",), seed=2**63)
+    refused("seed = 1.5", "whole number", args=(PICTURES,), seed=1.5)
+    assert load("ring", n=100, seed=np.int64(3)).fingerprint == load("ring", n=100, seed=3).fingerprint
+    assert len(load("ring", n=100, seed=2**63 - 1).x) == 90
 
 
 # -- NPY and NPZ -------------------------------------------------------------------------------------------------------
@@ -729,6 +768,8 @@ def test_inspect_looks_at_what_training_refuses(here):
     text = "\n".join(found.lines)
     assert "1 NaN values in 1 of 100 rows" in text and "--channels last --nan drop" in text
     assert found.rows.shape == (64, 4, 4)
+    refused("unknown channels 'frist'", "'first'", call=inspect.describe, args=("x.npy", "frist"))
+    refused("unknown channels 'frist'", args=("x.npy",), channels="frist")
     np.save("flat.npy", np.zeros((10, 3, 3)))
     assert "range: 0 to 0" in "\n".join(inspect.describe("flat.npy").lines)
 

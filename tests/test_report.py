@@ -155,7 +155,7 @@ def test_titles_stand_above_their_images():
         (lambda: figures.grid(np.zeros((2, 4, 4)), titles=["one"]), "1 titles for 2 images"),
         (lambda: figures.grid(np.zeros((2, 4, 4)), limits=(1, 1)), "limits 1, 1"),
         (lambda: figures.side_by_side({"a": np.zeros((1, 4, 4)), "b": np.zeros((1, 4, 5))}), "one shape"),
-        (lambda: figures.points({"real": np.zeros(4)}), "'real'"),
+        (lambda: figures.points({"real": np.zeros((4, 2, 2))}), "'real'"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_one_line(call, says):
@@ -200,6 +200,14 @@ def test_points_of_other_dimensions():
     figures.png(figures.points({"real": np.zeros((4, 1)), "generated": np.full((4, 1), np.nan)}))
 
 
+def test_points_on_a_line_need_no_second_axis():
+    real, generated = images(300), images(200, seed=1)
+    flat = figures.points({"real": real, "generated": generated})
+    assert figures.png(flat) == figures.png(figures.points({"real": real[:, None], "generated": generated[:, None]}))
+    stairs = flat.axes[0].patches[0].get_data()
+    assert (stairs.values * np.diff(stairs.edges)).sum() == pytest.approx(1)
+
+
 def test_curves_have_a_panel_for_each_player_and_one_for_what_was_seen():
     figure = figures.curves(rows())
     assert [axes.get_title("left") for axes in figure.axes] == ["discriminator", "generator", "seen"]
@@ -237,6 +245,17 @@ def test_curves_of_nothing_but_nan_and_of_rows_without_a_player():
     ]
     figures.png(figures.curves(late))
     np.testing.assert_array_equal(series(late)["$g$"]["$b$"], [[2.0], [2.0]])  # a turn without a move is no gap
+
+
+def test_rows_whose_losses_are_no_names_are_left_out():
+    odd = rows(6)
+    odd[1]["losses"], odd[2]["losses"], odd[3]["losses"] = 3.5, ["adversarial"], {"generator": 0.5}
+    odd[4]["seen"] = "nothing"
+    found = series(odd)
+    np.testing.assert_array_equal(found["generator"]["adversarial"], [[10, 50, 60], [2, 6, 7]])
+    np.testing.assert_array_equal(found["seen"]["discriminator accuracy"][0], [10, 20, 30, 40, 60])
+    assert "generator: adversarial" in page("t", [Section("run", rows=odd)])
+    assert "No losses were logged" in page("t", [Section("run", rows=[{"turn": 1, "losses": "none"}])])
 
 
 def test_running_median_and_robust_range():
@@ -309,8 +328,9 @@ def test_the_page_shows_points_colour_and_what_little_there_is():
         "t", [section(real=images(20, 20, 200), generated=images(20, 20, 200))]
     )
     assert "2 real images of 33 × 50" in page("t", [section(real=images(2, 33, 50, 3), generated=None)])
-    with pytest.raises(UserError, match=r"\(7,\)"):
-        page("t", [section(real=np.zeros(7), generated=None)])
+    with pytest.raises(UserError, match=r"\(7, 2, 2, 2, 2\)"):
+        page("t", [section(real=np.zeros((7, 2, 2, 2, 2)), generated=None)])
+    assert "70 real points and 50 generated points" in page("t", [section(real=images(70), generated=images(50))])
     empty = page("t", [Section("nothing yet")])
     assert "No losses were logged" in empty and "Real and generated" not in empty and "How to go on" not in empty
     alone = [{"turn": 1, "losses": {"model": {"reconstruction": 1.0}}}]

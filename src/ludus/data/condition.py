@@ -32,11 +32,19 @@ class Column:
         return f"{len(self.labels)} {'class' if len(self.labels) == 1 else 'classes'}: {shown}"
 
     def encode(self, values: np.ndarray | Sequence[Any]) -> np.ndarray:
-        """n labels or numbers -> (n, width) float32; NaN is "unknown". Raises UserError for another class."""
+        """n labels or numbers -> (n, width) float32; NaN and None are "unknown".
+
+        Raises UserError for another class, and for a number that is beyond float32 once scaled.
+        """
         if not self.labels:
             plain = isinstance(values, np.ndarray) and values.dtype.kind in "buif"
             numbers = values.astype(np.float64) if plain else np.array([number(value) for value in values])
-            return ((numbers - self.offset) / self.scale).astype(np.float32)[:, None]
+            with np.errstate(over="ignore"):  # it is said below
+                scaled = ((numbers - self.offset) / self.scale).astype(np.float32)
+            if np.isinf(scaled).any():
+                first = f"{numbers[np.isinf(scaled)][0]:.6g}"
+                raise UserError(f"condition {first} is beyond float32 once scaled: it must be like the data's ({self})")
+            return scaled[:, None]
         if isinstance(values, np.ndarray):  # each distinct label is looked up once
             distinct, which = np.unique(values, return_inverse=True)
             return self.encode(distinct.tolist())[which]
@@ -44,12 +52,13 @@ class Column:
         codes = np.zeros((len(values), self.width), np.float32)
         for row, value in zip(codes, values, strict=True):
             key = word(value)
-            if key == "nan" and key not in place:
+            key = key if key in place else numeral(key)
+            if value is None or (key == "nan" and key not in place):
                 row[:] = np.nan
             elif key in place:
                 row[place[key]] = 1
             else:
-                raise unknown("class", key, place)
+                raise unknown("class", word(value), place)
         return codes
 
 
@@ -66,10 +75,18 @@ def word(value: Any) -> str:
     return str(value)
 
 
+def numeral(text: str) -> str:
+    """What else a text may mean, as `word` has it: "1.0" and "True" are 1."""
+    try:
+        return word(float({"true": "1", "false": "0"}.get(text.lower(), text)))
+    except ValueError:
+        return text
+
+
 def number(value: Any) -> float:
     try:
-        found = float(value)
-    except (TypeError, ValueError) as error:
+        found = math.nan if value is None else float(value)
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"condition {value!r} is not a number") from error
     if math.isinf(found):
         raise UserError("a condition is infinite; an unknown one is NaN")
@@ -90,11 +107,13 @@ class Condition:
     def encode(self, values: Any, n: int | None = None) -> np.ndarray:
         """A label, a number, a row, rows, or the text of one (`3`, `0.5,1.2`) -> (n, K) float32; one row is repeated.
 
-        None is "unknown". Raises UserError for an unknown class and for a wrong number of columns or rows.
+        None is "unknown", as a whole, as a row or as an entry. Raises UserError for an unknown class, for a value beyond
+        float32, and for a wrong number of columns or rows.
         """
         rows = self.rows(values)
         if n is not None and len(rows) not in (1, n):
-            raise UserError(f"{len(rows)} conditions for {n} samples: give one, or one for each")
+            why = "several values on a single column mean one each; " if len(self.columns) == 1 else ""
+            raise UserError(f"{len(rows)} conditions for {n} samples: {why}give 1 or {n}")
         codes = [column.encode([row[i] for row in rows]) for i, column in enumerate(self.columns)]
         encoded = np.concatenate(codes, axis=1)
         return np.repeat(encoded, n, axis=0) if n is not None and len(rows) == 1 else encoded
@@ -107,11 +126,16 @@ class Condition:
         """Whatever was given, as rows of one entry for each column."""
         wide = len(self.columns)
         if values is None:
-            return [[math.nan] * wide]
+            return [[None] * wide]
         if isinstance(values, str):
             whole = wide == 1 and values.strip() in {word(label) for label in self.columns[0].labels}
             values = [values] if whole else values.split(",")
-        array = np.asarray(values, object) if np.ndim(values) else np.asarray([values], object)
+        elif isinstance(values, (list, tuple)) and len(values) != wide and all(value is None for value in values):
+            return [[None] * wide for _ in values]
+        try:
+            array = np.asarray(values, object) if np.ndim(values) else np.asarray([values], object)
+        except ValueError as error:
+            raise UserError(f"conditions of different lengths: give {wide} for each sample") from error
         if array.ndim == 1:
             array = array[:, None] if wide == 1 else array[None]
         if array.ndim != 2 or array.shape[1] != wide:
@@ -161,7 +185,11 @@ def column(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> Column:
     values = values[~np.isnan(values)]
     if len(values) == 0:
         raise UserError(f"condition {name} is NaN in every training row")
-    return Column(offset=float(values.mean()), scale=float(values.std()) or 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # it is said below
+        offset, scale = float(values.mean()), float(values.std()) or 1.0
+    if not math.isfinite(scale):
+        raise UserError(f"condition {name} is too large to be scaled, up to {np.abs(values).max():.3g}: use other units")
+    return Column(offset=offset, scale=scale)
 
 
 def label(value: Any) -> int | float | str:
@@ -180,4 +208,6 @@ def check_raw(raw: np.ndarray, n: int, name: str) -> np.ndarray:
         raise UserError(f"condition {name} has {len(raw):,} rows, but the data have {n:,}")
     if raw.dtype.kind not in "buifUS":
         raise UserError(f"condition {name} has type {raw.dtype}: it must be numbers or text")
+    if raw.dtype.kind == "f" and raw.dtype.itemsize > 8:
+        raise UserError(f"condition {name} has type {raw.dtype}: convert it to float64")
     return raw[:, None] if raw.ndim == 1 else raw

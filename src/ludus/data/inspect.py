@@ -28,8 +28,10 @@ class Description(NamedTuple):
 def describe(source: Any, channels: str = "auto", download: bool = False) -> Description:
     """Shape, type, range, gaps, storage and proposed layout of a source, the command to train on it, and some rows.
 
-    A file of several arrays is listed. Raises UserError only for what cannot be read at all.
+    A file of several arrays is listed. Raises UserError only for what cannot be read at all, and for unknown
+    `channels`.
     """
+    layout.check_channels(channels)
     place, _ = located(source, None, download)
     listed = contents(place) if place else []
     if listed:
@@ -65,7 +67,7 @@ def facts(raw: Raw, survey: Survey) -> list[str]:
         f"{raw.name}: {times(raw.shape)} {raw.dtype}",
         f"{size(math.prod(raw.shape) * raw.dtype.itemsize)} as it is, {size(4 * math.prod(raw.shape))} in training",
         f"storage: {raw.storage}",
-        f"range{part}: {survey.low:.6g} to {survey.high:.6g}",
+        f"range{part}: {survey.span}",
         f"gaps{part}: {survey.gaps if survey.bad.any() else 'none'}",
     ]
 

@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from ludus.errors import UserError
+from ludus.errors import UserError, unknown
+
+CHANNELS = ("auto", "first", "last", "none")
+
+
+def check_channels(channels: str) -> None:
+    if channels not in CHANNELS:
+        raise unknown("channels", str(channels), CHANNELS)
 
 
 def axes(shape: tuple[int, ...], channels: str = "auto", name: str = "the data") -> str:
@@ -11,8 +18,7 @@ def axes(shape: tuple[int, ...], channels: str = "auto", name: str = "the data")
     Four axes are told apart by their lengths: at most 4 channels, more than 4 pixels. Raises UserError where both
     or neither end can be the channels.
     """
-    if channels not in ("auto", "first", "last", "none"):
-        raise UserError(f"channels must be auto, first, last or none, not {channels!r}")
+    check_channels(channels)
     if len(shape) not in (1, 2, 3, 4):
         raise UserError(f"{name} has {len(shape)} axes: pictures have 3 or 4 (rows first), points 1 or 2")
     if len(shape) < 4:

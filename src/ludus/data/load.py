@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import math
+import operator
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -55,6 +57,7 @@ def load(
     (points). A share `held_out` is set apart by the seed. Raises UserError for whatever cannot be used.
     """
     check_options(scaling, n, held_out, seed)
+    seed = int(seed)  # torch takes no integers of NumPy's
     fill = fill_of(nan)
     place, labels = located(source, condition, download)
     drawn = place is not None and place.kind == "world"
@@ -91,8 +94,12 @@ def check_options(scaling: str, n: int | None, held_out: float, seed: int) -> No
         raise UserError(f"n = {n}: at least {FEWEST} rows are needed")
     if not 0 <= held_out < 1:
         raise UserError(f"held_out = {held_out:g}: it is a share of the rows, from 0 to less than 1")
-    if seed < 0:
-        raise UserError(f"seed = {seed}: it must not be negative")
+    try:
+        whole = operator.index(seed)
+    except TypeError as error:
+        raise UserError(f"seed = {seed!r}: it must be a whole number") from error
+    if not 0 <= whole < 2**63:
+        raise UserError(f"seed = {seed}: it must not be negative, and less than 2^63")
 
 
 def located(source: Any, condition: Any, download: bool = False) -> tuple[Source | None, Source | None]:
@@ -170,14 +177,26 @@ def encoded(
 
 def read_notes(raw: Raw, survey: Survey, form: Form, nan: str) -> list[str]:
     notes = [
-        f"{raw.name}: {times(raw.shape)} {raw.dtype}, {survey.low:.6g} to {survey.high:.6g}",
+        f"{raw.name}: {times(raw.shape)} {raw.dtype}, {survey.span}",
         layout.words(form.axes, form.shape),
     ]
     if survey.bad.any():
         notes.append(f"{survey.gaps}: {'those rows dropped' if nan == 'drop' else f'replaced by {fill_of(nan):g}'}")
-    if max(abs(survey.low), abs(survey.high)) > 2**24 and raw.dtype.itemsize >= 4 and raw.dtype != np.float32:
-        notes.append("values beyond 2^24 come back rounded to float32, seven digits")
-    return [*notes, str(form.scaling)]
+    return [*notes, *rounding(raw, survey), str(form.scaling)]
+
+
+def rounding(raw: Raw, survey: Survey) -> list[str]:
+    """A note where float32, in which samples come back, is coarser than the data."""
+    largest, spread = max(abs(survey.low), abs(survey.high)), survey.high - survey.low
+    step = 2.0 ** (math.frexp(largest)[1] - 24)  # from one float32 to the next
+    if step > spread / 1000 and (raw.dtype.kind == "f" or step > 1):
+        return [
+            f"samples come back rounded to float32 steps of {step:.6g}, coarse for values that vary by {spread:.6g}: "
+            f"subtract the offset from the data, in float64"
+        ]
+    if largest > 2**24 and raw.dtype.itemsize >= 4 and raw.dtype != np.float32:
+        return ["values beyond 2^24 come back rounded to float32, seven digits"]
+    return []
 
 
 def sha(*parts: str | bytes) -> str:

@@ -1,6 +1,7 @@
 """Which rows of raw data are used: those without gaps, some picked by chance, a share held out."""
 
 import hashlib
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,13 @@ class Survey(NamedTuple):
     nans: int
     infinities: int
     bad: np.ndarray  # (n,) bool: rows that hold a value that is not finite
+
+    @property
+    def span(self) -> str:
+        """Lowest to highest, with enough digits to tell them apart, however large their offset."""
+        spread, largest = self.high - self.low, max(abs(self.low), abs(self.high))
+        digits = max(6, 4 + math.floor(math.log10(largest / spread))) if 0 < spread < math.inf else 6
+        return f"{self.low:.{digits}g} to {self.high:.{digits}g}"
 
     @property
     def gaps(self) -> str:

@@ -96,6 +96,8 @@ def check_numbers(raw: Raw) -> None:
     }
     if raw.dtype.kind not in "buif":
         raise UserError(f"{raw.name} holds {why.get(raw.dtype.kind, f'{raw.dtype}, not numbers')}")
+    if raw.dtype.kind == "f" and raw.dtype.itemsize > 8:
+        raise UserError(f"{raw.name} holds {raw.dtype}, which few programs read: convert it to float64")
     if len(raw.shape) == 0:
         raise UserError(f"{raw.name} is a single number, not rows of data")
     if 0 in raw.shape:

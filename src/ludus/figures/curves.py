@@ -50,11 +50,18 @@ def series(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for kind in ("losses", "seen"):
         for row in rows:
-            for player, values in (row.get(kind) or {}).items():
+            for player, values in logged(row, kind).items():
                 for term, value in values.items():
                     panel, line = (player, term) if kind == "losses" else ("seen", f"{player} {term}")
                     found.setdefault(panel, {}).setdefault(line, []).append((row["turn"], _number(value)))
     return {panel: {name: np.array(line, float).T for name, line in lines.items()} for panel, lines in found.items()}
+
+
+def logged(row: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:
+    """A row's {player: {term: value}} under "losses" or "seen"; what is not of this form is left out."""
+    players = row.get(kind)
+    players = players if isinstance(players, Mapping) else {}
+    return {player: values for player, values in players.items() if isinstance(values, Mapping)}
 
 
 def _panel(axes: Axes, title: str, terms: Mapping[str, np.ndarray], window: int) -> None:

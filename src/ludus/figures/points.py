@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def points(groups: Mapping[str, np.ndarray]) -> Figure:
     """Shows each group of points in a panel of its own; all panels have the same axes, and equal units on both.
 
-    groups: {"real": (n, D), "generated": (m, D)}. The first group fixes the axes and lies in grey under the others;
+    groups: {"real": (n, D), "generated": (m, D)}; (n,) is (n, 1). The first group fixes the axes and lies in grey under the others;
     how many points fall outside is said. D = 1 is shown as histograms; of D > 2 the first two dimensions, and said so.
-    Raises UserError for arrays that are not (n, D) numbers.
+    Raises UserError for arrays that are not (n, D) or (n,) numbers.
     """
     arrays = {name: _checked(name, a) for name, a in groups.items()}
     dimension = next(iter(arrays.values())).shape[1]
@@ -42,6 +42,7 @@ def points(groups: Mapping[str, np.ndarray]) -> Figure:
 
 def _checked(name: str, array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
+    array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "biuf":
         raise UserError(f"cannot show {name!r}, shape {array.shape}, {array.dtype}, as points: give numbers (n, D)")
     return array.astype(float)

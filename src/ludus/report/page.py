@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ludus import figures
+from ludus.figures.curves import logged
 
 PIXELS = 64 * 32 * 32  # about as many as a grid shows without shrinking: 64 digits, 16 spectra of 20×200
 CLOUD = 5000  # points drawn at most
@@ -30,7 +31,7 @@ class Section:
     """What the page says of one run.
 
     facts: (label, value) pairs, what was run, for how long, on what. rows: metrics as in metrics.jsonl.
-    real, generated: (n, H, W[, C]) images or (n, D) points, in the user's units, unselected. notes: what was done to
+    real, generated: (n, H, W[, C]) images, or (n, D) or (n,) points, in the user's units, unselected. notes: what was done to
     the data, and what happened on the way. commands: (what it does, command) pairs, how to go on.
     """
 
@@ -81,7 +82,7 @@ def _pictures(run: Section) -> str:
     if not given:
         return ""
     first = next(iter(given.values()))
-    if first.ndim == 2:
+    if first.ndim in (1, 2):
         drawn = figures.points({name.lower(): a[:CLOUD] for name, a in given.items()})
         said = "Unselected points; both panels have the same axes, and the first group lies in grey under the second."
         alt = " and ".join(f"{min(len(a), CLOUD):,} {name.lower()} points" for name, a in given.items())
@@ -103,7 +104,7 @@ def _pictures(run: Section) -> str:
 def _losses(run: Section) -> str:
     players: dict[str, dict[str, None]] = {}  # inner dicts are ordered sets of terms
     for row in run.rows:
-        for player, terms in (row.get("losses") or {}).items():
+        for player, terms in logged(row, "losses").items():
             players.setdefault(player, {}).update(dict.fromkeys(terms))
     if not players:
         return '<p class="said">No losses were logged.</p>'
