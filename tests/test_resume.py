@@ -12,6 +12,7 @@ import ludus
 from games import METHODS, data_of, recipe_of
 from ludus import recipe as recipes
 from ludus import session
+from ludus.callbacks.checkpoint import Checkpoint
 from ludus.errors import Diverged, Interrupted, UserError
 from ludus.runs import journal, store
 from ludus.trainer import Callback
@@ -86,6 +87,36 @@ def test_resume_is_exact(method, data, tmp_path):
         assert max(store.turns(path)) == stop_at
         play(path, recipe, data)
         assert_same(everything(path), whole)
+
+
+def test_resume_after_a_kill_is_exact(data, tmp_path):
+    """From a checkpoint saved on the way, with turns played and lines written since."""
+    recipe = recipe_of("r3gan", data, **HARD)
+    play(tmp_path / "whole", recipe, data)
+
+    class Killed(Callback):
+        def after(self, trainer):
+            if trainer.turn == 12:
+                raise KeyboardInterrupt
+
+    path, make = tmp_path / "run", session.trainer_of
+
+    def made(*given):
+        trainer = make(*given)
+        (saver,) = (callback for callback in trainer.callbacks if isinstance(callback, Checkpoint))
+        saver.after = lambda trainer: saver.save(trainer) if trainer.turn == 9 else None
+        trainer.callbacks.append(Killed())
+        return trainer
+
+    path.mkdir()
+    session.prepare(path, recipe, data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "trainer_of", made)
+        with pytest.raises(KeyboardInterrupt):
+            session.play(path, recipe, data, None)
+    assert max(store.turns(path)) == 9 and journal.last(path / "metrics.jsonl")["turn"] == 10
+    play(path, recipe, data)
+    assert_same(everything(path), everything(tmp_path / "whole"))
 
 
 def test_the_schedule_really_held_somebody(data, tmp_path):

@@ -159,13 +159,13 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
         game, x = game.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     sampler = Sampler(x, c, seed=seed, **recipes.options(recipe, "sampler"))
     averaging = Averaging(game, **recipes.options(recipe, "averaging"))
-    callbacks = [
-        Checkpoint(path, say, **recipes.options(recipe, "checkpoint")),
+    callbacks = [  # what a turn changes comes before what saves it; a plan is tried out once the start is saved
         Annealing(**recipes.options(recipe, "annealing")),
-        Plan(say, **recipes.options(recipe, "plan")),
         averaging,
         Log(path / "metrics.jsonl"),
         Snapshot(lambda turn: picture(path, turn, averaging.game, data), **recipes.options(recipe, "snapshot")),
+        Checkpoint(path, say, **recipes.options(recipe, "checkpoint")),
+        Plan(say, **recipes.options(recipe, "plan")),
         Progress(),
     ]
     return Trainer(game, sampler, callbacks, seed, recipe.get("rollbacks", 0), **recipes.options(recipe, "trainer"))

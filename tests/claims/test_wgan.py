@@ -36,11 +36,11 @@ class Gulrajani(Game):
         return self.generator(self.prior.sample(n), c)
 
     def discriminator_loss(self, batch):
-        f, fake = self.discriminator, self.sample(len(batch.x)).detach()
+        f, fake = self.discriminator, self.shown(batch)
         return Loss({"disc": f(fake).mean() - f(batch.x).mean()})
 
     def generator_loss(self, batch):
-        return Loss({"gen": -self.discriminator(self.sample(len(batch.x))).mean()})
+        return Loss({"gen": -self.discriminator(self.live(batch)).mean()})
 
     @torch.no_grad()
     def clip_weights(self):

@@ -107,8 +107,8 @@ class Condition:
     def encode(self, values: Any, n: int | None = None) -> np.ndarray:
         """A label, a number, a row, rows, or the text of one (`3`, `0.5,1.2`) -> (n, K) float32; one row is repeated.
 
-        None is "unknown", as a whole, as a row or as an entry. Raises UserError for an unknown class, for a value beyond
-        float32, and for a wrong number of columns or rows.
+        None is "unknown": all, a row, or an entry. Raises UserError for an unknown class, for a value beyond float32,
+        and for a wrong number of columns or rows.
         """
         rows = self.rows(values)
         if n is not None and len(rows) not in (1, n):
@@ -188,7 +188,8 @@ def column(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> Column:
     with np.errstate(over="ignore", invalid="ignore"):  # it is said below
         offset, scale = float(values.mean()), float(values.std()) or 1.0
     if not math.isfinite(scale):
-        raise UserError(f"condition {name} is too large to be scaled, up to {np.abs(values).max():.3g}: use other units")
+        largest = f"{np.abs(values).max():.3g}"
+        raise UserError(f"condition {name} is too large to be scaled, up to {largest}: use other units")
     return Column(offset=offset, scale=scale)
 
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def points(groups: Mapping[str, np.ndarray]) -> Figure:
     """Shows each group of points in a panel of its own; all panels have the same axes, and equal units on both.
 
-    groups: {"real": (n, D), "generated": (m, D)}; (n,) is (n, 1). The first group fixes the axes and lies in grey under the others;
-    how many points fall outside is said. D = 1 is shown as histograms; of D > 2 the first two dimensions, and said so.
+    groups: {"real": (n, D), "generated": (m, D)}; (n,) is (n, 1). The first group fixes the axes and lies in grey
+    under the others; how many points fall outside is said. D = 1 is shown as histograms; of D > 2 the first two
+    dimensions, and said so.
     Raises UserError for arrays that are not (n, D) or (n,) numbers.
     """
     arrays = {name: _checked(name, a) for name, a in groups.items()}

@@ -31,8 +31,8 @@ class Section:
     """What the page says of one run.
 
     facts: (label, value) pairs, what was run, for how long, on what. rows: metrics as in metrics.jsonl.
-    real, generated: (n, H, W[, C]) images, or (n, D) or (n,) points, in the user's units, unselected. notes: what was done to
-    the data, and what happened on the way. commands: (what it does, command) pairs, how to go on.
+    real, generated: (n, H, W[, C]) images, or (n, D) or (n,) points, in the user's units, unselected. notes: what was
+    done to the data, and what happened on the way. commands: (what it does, command) pairs, how to go on.
     """
 
     name: str
