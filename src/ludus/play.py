@@ -21,7 +21,7 @@ def alternate(trainer: "Trainer", names: list[str], batch: Batch) -> None:
 
 
 def simultaneous(trainer: "Trainer", names: list[str], batch: Batch) -> None:
-    """All look, then all move: gradient, gradient, move, move. Each player draws its own fakes."""
+    """All look, then all move: gradient, gradient, move, move."""
     for name in names:
         trainer.gradient(name, batch)
     for name in names:

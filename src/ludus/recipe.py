@@ -48,7 +48,7 @@ METHODS = {
     "wgan_gp": Method(
         "methods.wgan_gp:WGANGP",
         points={"method.weight": 0.1, "trainer.lr": 1e-3, "trainer.betas": [0.5, 0.9], "sampler.batch": 256,
-                "trainer.steps": 10000},
+                "trainer.steps": 7000, "annealing.hold": 0.5, "annealing.decay": 0.03},
         images={"trainer.lr": 1e-4, "trainer.betas": [0.5, 0.9]},
     ),
     "r3gan": Method(
