@@ -18,7 +18,6 @@ import ludus
 from ludus.data.load import load
 
 SURE = 0.9
-CPU = torch.device("cpu")
 
 
 def classifier(epochs: int = 3, seed: int = 0) -> tuple[nn.Module, float]:

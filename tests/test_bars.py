@@ -24,13 +24,11 @@ ROOT = Path(__file__).parents[1]
 
 def train(tmp_path, *words):
     """Seconds and peak memory (bytes) of `ludus train` with its defaults, as a user starts it."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     began = time.monotonic()
     command = [sys.executable, "-m", "ludus", "train", *words, "--run", str(tmp_path / "run")]
     subprocess.run(command, check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    assert peak >= before
-    return time.monotonic() - began, 1024 * peak
+    seconds = time.monotonic() - began
+    return seconds, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of the largest so far
 
 
 def needs_mnist():

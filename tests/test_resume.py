@@ -34,7 +34,7 @@ def data():
     return found
 
 
-def play(path, recipe, data, stop_at=None, monkeypatch=None):
+def play(path, recipe, data, stop_at=None):
     """Begins or goes on with a run, perhaps to be interrupted after some turn."""
 
     class Stop(Callback):

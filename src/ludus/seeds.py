@@ -36,7 +36,7 @@ def forked(device: torch.device, seed: int | None = None):
 def measuring(game: torch.nn.Module, seed: int | None = None):
     """Look at a game in motion: eval mode, no gradients, a forked random state; all of it restored afterwards."""
     modes = {module: module.training for module in game.modules()}
-    device = next(game.parameters()).device
+    device = next((p.device for p in game.parameters()), torch.device("cpu"))
     with forked(device, seed), torch.no_grad():
         try:
             game.eval()

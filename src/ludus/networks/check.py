@@ -1,12 +1,11 @@
 """One forward of each role before anything is trained: a network that does not fit is named in one line."""
 
-import contextlib
 import inspect
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
+from ludus import seeds
 from ludus.errors import UserError
 
 
@@ -29,9 +28,8 @@ def check_roles(
     Runs in eval mode without gradient and restores the mode; the random state is left as it was.
     Raises UserError in one line: which network, what it got, what came out and what was expected.
     """
-    device = next((p.device for p in generator.parameters()), torch.device("cpu"))
     expected = (2, *shape)
-    with _undisturbed(generator, discriminator, device):
+    with seeds.measuring(nn.ModuleList([generator, discriminator])):
         z = prior.sample(2)
         c = torch.zeros(2, condition, dtype=z.dtype, device=z.device) if condition else None
         x = _call("generator", "z", generator, z, c)
@@ -81,16 +79,3 @@ def _check_signature(role: str, argument: str, network: nn.Module) -> None:
 
 def _name(network: nn.Module) -> str:
     return type(network).__name__
-
-
-@contextlib.contextmanager
-def _undisturbed(generator: nn.Module, discriminator: nn.Module, device: torch.device) -> Iterator[None]:
-    modes = {m: m.training for network in (generator, discriminator) for m in network.modules()}
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-        try:
-            for m in modes:
-                m.training = False
-            yield
-        finally:
-            for m, training in modes.items():
-                m.training = training
