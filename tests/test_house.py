@@ -5,8 +5,9 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "ludus"
 ROOMS = [
-    "errors", "ranges", "game", "seeds", "play", "losses", "networks", "worlds", "data", "metrics", "methods", "runs",
-    "trainer", "callbacks", "recipe", "figures", "report", "session", "api", "cli", "__main__", "__init__",
+    "errors", "ranges", "terminal", "game", "seeds", "play", "losses", "networks", "worlds", "data", "metrics",
+    "methods", "runs", "trainer", "callbacks", "inference", "recipe", "figures", "report", "session", "simulate",
+    "api", "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from ludus.game import Game
 from ludus.runs import folder, store
 from ludus.runs.lock import Lock
 from ludus.session import ARRAY, report
+from ludus.terminal import say
 from ludus.trainer import load_weights, under
 
 AT_ONCE = 1024  # samples drawn together, to bound memory
@@ -180,7 +181,7 @@ def resume(
     whole = read_recipe(path)
     folder.probe(path)
     with Lock(path) as lock:
-        session.say(lock.message)
+        say(lock.message)
         checkpoint = store.load(path)
         planned = steps or checkpoint.state["steps"]
         if checkpoint.turn >= planned:

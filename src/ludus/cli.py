@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ludus import recipe as recipes
-from ludus.errors import LudusError, UserError
+from ludus import simulate as simulations
+from ludus.errors import LudusError, UserError, unknown
 
 UsageError = typer.BadParameter.__base__  # typer carries a click of its own, or leans on the installed one: ask typer
 
@@ -161,6 +162,74 @@ def inspect(
         points = found.rows.ndim == 2
         folder.write(target, figures.png(figures.points({data: found.rows}) if points else figures.grid(found.rows)))
         print(f"picture: {target}")
+
+
+@app.command()
+def simulate(
+    world: Annotated[str, typer.Argument(help=f"{', '.join(simulations.WORLDS)}.")],
+    out: Annotated[Path, typer.Option(help="x.h5, a new file.", show_default=False)],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 1000,
+    mode: Annotated[str | None, typer.Option(help="practical, physical, instrument or published.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same file.")] = 0,
+    processes: Annotated[int | None, typer.Option(min=1, help="By default one for each core.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the world.")] = None,
+) -> None:
+    """Simulate data whose truth is known: pictures, labels, parameters, units and axes in one HDF5 (NeXus) file.
+
+    ins: inelastic neutron scattering of Pr(Ca,Sr)2Mn2O7 under two models of its magnetic exchange.
+
+    \b
+      ludus simulate ins -n 20000 --out ins.h5
+      ludus simulate ins -n 500 --mode instrument --set counts=50 --set background=0.1 --out maps.h5
+      ludus simulate ins -n 1 --set model=dimer --set parameters=[-8.43,1.52,1.52,-14.2,0.92,0.073] --out one.h5
+      ludus train r3gan --data ins.h5:/images --condition ins.h5:/labels
+    """
+    given = dict(recipes.parse(f"{world}.{setting}") for setting in settings or [])
+    given = {key.removeprefix(f"{world}."): value for key, value in given.items()}
+    if out.suffix != ".h5" or not out.parent.is_dir():
+        raise UserError(f"--out {out}: a .h5 file in a folder that exists")
+    print(simulations.simulate(world, n, out, seed, given | ({} if mode is None else {"mode": mode}), processes))
+
+
+@app.command()
+def fit(
+    world: Annotated[str, typer.Argument(help="ins.")],
+    to: Annotated[str, typer.Option(help="The picture: x.npy, x.h5:/images, ...", show_default=False)],
+    row: Annotated[int, typer.Option(min=0, help="Which one, where there are several.")] = 0,
+    mode: Annotated[str, typer.Option(help="practical or physical: how the picture was made.")] = "practical",
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the search.")] = 0,
+    picture: Annotated[Path | None, typer.Option(help="Where to draw it; by default NAME-fit.png here.")] = None,
+) -> None:
+    """Fit the exchange parameters of both magnetic models to a 20×200 neutron picture by a global search (a minute).
+
+    \b
+      ludus fit ins --to image.npy
+      ludus fit ins --to ins.h5:/images --row 7 --picture seven.png
+    """
+    from ludus.data import locate
+
+    if world != "ins":
+        raise unknown("world to fit", world, ["ins"])
+    if mode not in ("practical", "physical"):
+        raise unknown("mode of a picture to fit", mode, ["practical", "physical"])
+    source, _ = locate.check(to)
+    target = picture or Path(Path(source.path).stem + "-fit.png")
+    if target.suffix != ".png" or not target.parent.is_dir():
+        raise UserError(f"--picture {target}: a .png in a folder that exists")
+    from ludus import figures
+    from ludus.inference import fit_ins
+    from ludus.runs import folder
+    from ludus.terminal import counting
+
+    image = fit_ins.picture(source, row)
+    with counting(fit_ins.cost(), "pictures") as count:
+        found = fit_ins.fit(image, seed, fit_ins.Ins(mode=mode), count)
+    for each in found:
+        print("\n".join(each.lines()))
+    shown = {f"{to}, row {row}": image} | {f"{e.model}, correlation {e.correlation:.3f}": e.image for e in found}
+    folder.write(target, figures.png(figures.panels(shown)))
+    print(f"picture: {target}")
+    print(f"best: {found[0].model}, correlation {found[0].correlation:.2f}")
 
 
 @app.command()

@@ -250,6 +250,15 @@ def _check_section(section: str, values: dict, method: str) -> dict:
     return {key: values[key] for key in fixed if key in values} | _coerce(section, given, options)
 
 
+def arguments(path: str, values: dict, section: str) -> dict:
+    """The values as the arguments of what "room.file:Name" names: unknown keys refused, types coerced."""
+    known = signature(path)[1]
+    for key in values:
+        if key not in known:
+            raise unknown(f"setting of {section}", key, known)
+    return _coerce(section, values, known)
+
+
 def _candidates(section: str, name: str | None, method: str) -> Iterable[str]:
     """Paths whose options a section may hold: one, or all that a role may be while its network is not named."""
     if section == "method":

@@ -4,7 +4,6 @@ import contextlib
 import json
 import platform
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from ludus.callbacks.annealing import Annealing
 from ludus.callbacks.averaging import Averaging
 from ludus.callbacks.checkpoint import Checkpoint
 from ludus.callbacks.log import Log
-from ludus.callbacks.plan import Plan, duration
+from ludus.callbacks.plan import Plan
 from ludus.callbacks.progress import Progress
 from ludus.callbacks.signals import stopping
 from ludus.callbacks.snapshot import Snapshot
@@ -31,6 +30,7 @@ from ludus.game import Game
 from ludus.report.page import Section, page
 from ludus.runs import folder, journal, store
 from ludus.runs.journal import Journal
+from ludus.terminal import duration, say
 from ludus.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -39,12 +39,6 @@ if TYPE_CHECKING:
 ARRAY = "array in memory"  # stands in a recipe for data that were handed over in Python
 SHOWN = 64  # examples kept for pictures
 CONDITIONS = 4096  # rows of conditions kept, to draw from when none is asked for
-
-
-def say(text: str) -> None:
-    """A line to whoever is watching."""
-    if text:
-        print(text, file=sys.stderr, flush=True)
 
 
 def prepare(path: Path, recipe: dict, data: Data) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ludus.ranges import Positive
+from ludus.terminal import duration
 from ludus.trainer import Callback, Trainer
 
 TRIAL_TURNS = 3
@@ -60,10 +61,3 @@ def _pace(trainer: Trainer) -> float:
     pace = (time.perf_counter() - began) / TRIAL_TURNS
     trainer.load(tensors, numbers)
     return pace
-
-
-def duration(seconds: float) -> str:
-    """12 s, 3.4 min, 2.1 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -25,6 +25,22 @@ def stopping(trainer: Trainer):
             os._exit(128 + number)
         trainer.stop = True
 
+    with _handled(handle):
+        yield
+
+
+@contextlib.contextmanager
+def interrupting():
+    """Inside, each of those signals raises KeyboardInterrupt, as Ctrl-C does: for work that is saved as it goes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _handled(signal.default_int_handler):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(handle):
     before = {number: signal.signal(number, handle) for number in STOPPING}
     try:
         yield

@@ -5,22 +5,22 @@
 `instrument`   240×400: six incident energies (rows) by ten energy transfers (columns), panels of 40×40, resolution
 `published`    the same as the published simulation of it computes it
 
-The crystal is twinned: the second twin has x and y exchanged, and the intensities add. The programs behind all published
-simulations lose a component there (the rotation's last diagonal entry is 0 instead of 1): twin 2 is evaluated at L = 0
-and without its S^zz. `published` also folds L into [-1/2, 1/2] and takes the form factor at L = 0, which is what explains
-the published arrays. `practical` needs only the twin's quirk, as its L is 0.
+The crystal is twinned: the second twin has x and y exchanged, and the intensities add. The programs behind all
+published simulations lose a component there (the rotation's last diagonal entry is 0 instead of 1): twin 2 is evaluated
+at L = 0 and without its S^zz. `published` also folds L into [-1/2, 1/2] and takes the form factor at L = 0, which is
+what explains the published arrays. `practical` needs only the twin's quirk, as its L is 0.
 """
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from ludus.errors import UserError
 from ludus.game import Batch
-from ludus.ranges import Count, NotNegative, Positive
+from ludus.ranges import NotNegative, Positive
 from ludus.worlds.spin_wave import (
     CELL,
     LAYER,
@@ -37,12 +37,10 @@ from ludus.worlds.spin_wave import (
 
 NEUTRON = 2.0721  # ħ²/2m in meV Å²: E = 2.0721 k²
 INCIDENT = (25.0, 35.0, 50.0, 70.0, 100.0, 140.0)  # meV
-# MAPS with its 'S' chopper: sd of the energy transfer, a - b E / Ei in meV, fitted to the published covariances (to 0.13)
+# MAPS, 'S' chopper: sd of the energy transfer, a - b E / Ei in meV, fitted to the published covariances (to 0.13)
 RESOLUTION = ((0.404, 0.143), (0.705, 0.329), (1.110, 0.550), (1.498, 0.730), (2.384, 1.232), (2.788, 1.250))
 RESOLUTION_H = 0.028  # r.l.u. of A and B; the sd is 0.018-0.042 from Ei = 25 to 140, less than a pixel of 0.103
 SLAB = 25  # pictures computed at once: the fastest on a CPU, and little memory
-
-Kind = Literal["practical", "physical", "instrument", "published"]
 
 
 class View(NamedTuple):
@@ -78,7 +76,7 @@ def instrument() -> View:
 
 
 def kinematic(energy: Tensor, qx: Tensor, qy: Tensor, ei: float | None) -> tuple[Tensor, Tensor]:
-    """Q_z of a mode seen with the c axis along the beam, k_i - √(k_f² - Q_x² - Q_y²) in 1/Å, and whether it can be seen.
+    """Q_z of a mode with the c axis along the beam, k_i - √(k_f² - Q_x² - Q_y²) in 1/Å, and whether it can be seen.
 
     energy (b, Q, 4) in meV, Q_x and Q_y (Q, 1). E > Ei, and a Q_x, Q_y longer than k_f, cannot. No `ei`: Q_z = 0.
     """
@@ -89,7 +87,7 @@ def kinematic(energy: Tensor, qx: Tensor, qy: Tensor, ei: float | None) -> tuple
 
 
 def binned(energy: Tensor, weight: Tensor, edges: Tensor, sd: Tensor | float) -> Tensor:
-    """Σ over modes of the weight that falls between edges: (b, Q, m) -> (b, Q, bins); Gaussian lines of `sd`, or none."""
+    """Σ over modes of the weight between edges: (b, Q, m) -> (b, Q, bins); Gaussian lines of `sd`, or none."""
     if isinstance(sd, Tensor) or sd > 0:
         below = torch.special.ndtr((edges - energy[..., None]) / torch.as_tensor(sd).to(energy)[..., None])
         return (below.diff(dim=-1) * weight[..., None]).sum(2)
@@ -132,10 +130,10 @@ def weights(found: Modes, block: _Block, view: View, ei: float | None, published
     qz, visible = kinematic(found.energy, qx, qy, ei)
     across = qx**2 + qy**2
     polarisation = 1 - (qx, qy, qz)[block.axis] ** 2 / (across + qz**2).clamp(min=1e-12)
-    l = qz * CELL[2] / (2 * math.pi)
+    along = qz * CELL[2] / (2 * math.pi)  # L
     if published:
-        l = 0 * l if block.frozen else l - l.round()
-    theta = 2 * math.pi * LAYER * l
+        along = 0 * along if block.frozen else along - along.round()
+    theta = 2 * math.pi * LAYER * along
     layers = (theta.cos() if (block.component == "zz") == (block.p == 1) else theta.sin()) ** 2
     f = form_factors((across if published else across + qz**2).sqrt())
     return intensity(found, f, 2 * layers) * polarisation * visible
@@ -164,6 +162,8 @@ class Ins:
         gives lines one pixel wide.    counts: expected counts in the brightest pixel; 0 is no noise.
         background: added everywhere before counting, as a share of the brightest pixel.
     """
+
+    labels = tuple(MODELS)
 
     def __init__(
         self,
@@ -233,7 +233,7 @@ class Ins:
         return a - b * (energy / INCIDENT[row]).clamp(max=1)
 
     def _large(self, out: Tensor) -> Tensor:
-        """(b, Ei, points, bins) of the upper half -> (b, 240, 400) per meV: averaged over a pixel, completed by I(-Q)."""
+        """(b, Ei, points, bins) of the upper half -> (b, 240, 400) per meV, means over a pixel, completed by I(-Q)."""
         b, ei, _, bins = out.shape
         half = out.reshape(b, ei, 20, 40, 9, bins).mean(4) / self.view.edges.diff(dim=1)[:, None, None]
         whole = torch.cat([half, half.flip(2, 3)], 2)  # (b, Ei, h, k, bins)
@@ -263,16 +263,48 @@ class Ins:
                 drawn = torch.tensor([self.parameters] * min(n, SLAB), dtype=torch.float64)
             else:
                 drawn = low + (high - low) * torch.rand(2 * SLAB, 6, generator=generator, dtype=torch.float64)
-            rows = self._stable[model](drawn).nonzero()[:SLAB, 0]
+            rows = self._stable[model](drawn).nonzero()[: min(n, SLAB), 0]
+            tried = int(rows[-1]) + 1 if len(rows) == min(n, SLAB) else len(drawn)  # later draws were not needed
             pictures, stable = self.spectra(model, drawn[rows])
-            rows, pictures = rows[stable.cpu()][:n], pictures[stable][:n]
+            rows, pictures = rows[stable.cpu()], pictures[stable]
             n -= len(rows)
-            tried = int(rows[-1]) + 1 if len(rows) == SLAB or not n else len(drawn)  # later draws were not needed
             yield drawn[rows], pictures / pictures.amax((1, 2), keepdim=True), tried
 
     def _counted(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         images = images + self.background
         return torch.poisson(images * self.counts, generator=generator) / self.counts if self.counts else images
+
+    @property
+    def title(self) -> str:
+        return f"Pr(Ca,Sr)2Mn2O7, inelastic neutron scattering, simulated by linear spin-wave theory ({self.mode})"
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """The names of the parameters of each model."""
+        return {name: model.parameters for name, model in MODELS.items()}
+
+    def axes(self) -> dict[str, tuple[Tensor, str, list[int], str]]:
+        """Coordinates of a picture by name: values, units, the axes of (n, H, W, 1) that they run along, meaning."""
+        if self.large:
+            h = torch.linspace(2, -2, 40).repeat(6)
+            k = torch.linspace(-2, 2, 40).repeat(10)
+            middle = (self.view.edges[:, 1:] + self.view.edges[:, :-1]) / 2
+            energy = middle.cpu().repeat_interleave(40, 0).repeat_interleave(40, 1), [1, 2]
+        else:
+            h = -2 + torch.arange(20) / 10
+            k = h.repeat(10)
+            energy = torch.linspace(4.4, 47.6, 10).repeat_interleave(20), [2]
+        found = {
+            "H": (h, "2*pi/A, A = 10.816 angstrom", [1], "wave vector along a, in the doubled cell"),
+            "K": (k, "2*pi/B, B = 10.9198 angstrom", [2], "wave vector along b, in the doubled cell"),
+            "Qa": (2 * math.pi * h / CELL[0], "1/angstrom", [1], "wave vector along a"),
+            "Qb": (2 * math.pi * k / CELL[1], "1/angstrom", [2], "wave vector along b"),
+            "E": (energy[0], "meV", energy[1], "energy transfer, middle of the bin"),
+        }
+        if self.large:
+            ei = torch.tensor(INCIDENT).repeat_interleave(40)
+            found["Ei"] = (ei, "meV", [1], "incident energy")
+        return found
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Batch:
         """n pictures x (n, 1, H, W) in [0, 1] and c (n, 8): dimer, goodenough, and the six parameters in meV."""
@@ -289,4 +321,5 @@ def check(model: str, parameters: Tensor) -> None:
         if not low <= value <= high:
             raise UserError(f"{name} = {value:g} meV is outside [{low:g}, {high:g}], the range of {model}")
     if not Stability(model)(parameters[None])[0]:
-        raise UserError(f"{model} with these parameters: the magnetic order is unstable, {unstable_mode(model, parameters)}")
+        why = unstable_mode(model, parameters)
+        raise UserError(f"{model} with these parameters: the magnetic order is unstable, {why}")

@@ -2,18 +2,18 @@
 
     H = Σ_bonds J_ij S_i·S_j + D Σ_i (S_i^z)²,    energies in meV, J < 0 ferromagnetic, D > 0 an easy plane
 
-The CE order, ferromagnetic zigzag chains coupled antiferromagnetically, in one bilayer: 16 manganese spins S = 7/4 along
-±b in the cell A = 2a, B = 2b, C = c. A half translation along b flips every spin and the layers repeat each other, so
-four sites and a parity p = ±1 (top ± bottom) are enough: instead of one 32×32 problem, 4×4 ones. Their transverse
-components S^z_i = √S X_i and S^x_i = ±√S P_i, [X, P] = i, obey
+The CE order, ferromagnetic zigzag chains coupled antiferromagnetically, in one bilayer: 16 manganese spins S = 7/4
+along ±b in the cell A = 2a, B = 2b, C = c. A half translation along b flips every spin and the layers repeat each
+other, so four sites and a parity p = ±1 (top ± bottom) are enough: instead of one 32×32 problem, 4×4 ones. Their
+transverse components S^z_i = √S X_i and S^x_i = ±√S P_i, [X, P] = i, obey
 
-    H₂ = ½ (P† A P + X† B X),    A_ij = S Σ s J e^{-2πi q·d} + δ_ij Δ_i,    B_ij = S Σ J e^{-2πi q·d} + δ_ij (Δ_i + 2DS),
-    Δ_i = -S Σ s J,    A_p = A - p S J⊥,    B_p = B + p S J⊥
+    H₂ = ½ (P† A P + X† B X),    Δ_i = -S Σ s J,    A_p = A - p S J⊥,    B_p = B + p S J⊥
+    A_ij = S Σ s J e^{-2πi q·d} + δ_ij Δ_i,    B_ij = S Σ J e^{-2πi q·d} + δ_ij (Δ_i + 2DS)
 
-over the bonds of i with displacement d and s = ±1 for equal or opposite spins. With A = L L†, L†BL = U ω² U†, the modes
-are X_m = (LU)_m / √(2ω_m), and P_m alike with A and B exchanged. Source of the model: Johnstone et al., Phys. Rev. Lett.
-109, 237202 (2012); of the bonds and ranges: Butler et al., J. Phys.: Condens. Matter 33, 194006 (2021). All in float64:
-in single precision the matrices of soft modes stop being positive.
+over the bonds of i with displacement d and s = ±1 for equal or opposite spins. With A = L L†, L†BL = U ω² U†, the
+modes are X_m = (LU)_m / √(2ω_m), and P_m alike with A and B exchanged. Source of the model: Johnstone et al., Phys.
+Rev. Lett. 109, 237202 (2012); of the bonds and ranges: Butler et al., J. Phys.: Condens. Matter 33, 194006 (2021).
+All in float64: in single precision the matrices of soft modes stop being positive.
 """
 
 import math
@@ -52,7 +52,8 @@ def _bonds(strong: str, weak: str, first: str, second: str) -> tuple:
     q = 1 / 4
     return (
         (0, 2, (q, -q), 1, strong), (1, 3, (q, q), 1, strong), (0, 3, (-q, -q), 1, weak), (1, 2, (-q, q), 1, weak),
-        (0, 2, (q, q), -1, first), (0, 3, (-q, q), -1, first), (1, 2, (-q, -q), -1, second), (1, 3, (q, -q), -1, second),
+        (0, 2, (q, q), -1, first), (0, 3, (-q, q), -1, first),
+        (1, 2, (-q, -q), -1, second), (1, 3, (q, -q), -1, second),
     )  # fmt: skip
 
 
@@ -126,14 +127,14 @@ def modes(parts: Tensor, parameters: Tensor, component: Literal["zz", "xx"]) -> 
     a, b = combined(parts, parameters).unbind(1)
     first, second = (a, b) if component == "zz" else (b, a)
     first = first + SHIFT * torch.eye(4, dtype=first.dtype, device=first.device)
-    l, failed = torch.linalg.cholesky_ex(first)
+    root, failed = torch.linalg.cholesky_ex(first)
     stable = (failed == 0).all(1)
-    l = torch.where(stable[:, None, None, None], l, torch.eye(4, dtype=l.dtype, device=l.device))
-    squares, u = torch.linalg.eigh(l.mH @ second @ l)
+    root = torch.where(stable[:, None, None, None], root, torch.eye(4, dtype=root.dtype, device=root.device))
+    squares, u = torch.linalg.eigh(root.mH @ second @ root)
     stable &= (squares > -SHIFT).all(-1).all(-1)
     energy = squares.clamp(min=SHIFT**2).sqrt()
-    ions = ions_of(component).to(l)
-    return Modes(energy, (ions @ l) @ u / (2 * energy).sqrt()[..., None, :], stable)
+    ions = ions_of(component).to(root)
+    return Modes(energy, (ions @ root) @ u / (2 * energy).sqrt()[..., None, :], stable)
 
 
 def ions_of(component: Literal["zz", "xx"]) -> Tensor:

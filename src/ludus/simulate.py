@@ -1,0 +1,198 @@
+"""A world's draws as an HDF5 file: on all cores, resumable, the same for the same seed on any number of processes."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ludus import recipe
+from ludus.callbacks.signals import interrupting
+from ludus.data.files import size
+from ludus.errors import Interrupted, UserError, unknown
+from ludus.runs.disk import StoreError, refused, sync
+from ludus.terminal import counting, say
+
+if TYPE_CHECKING:
+    import h5py
+
+WORLDS = {"ins": "worlds.ins:Ins"}
+CHUNK = 4_000_000  # bytes of pictures drawn from one seed, by one process at a time
+
+
+def arguments(world: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a world, checked against its signature."""
+    if world not in WORLDS:
+        raise unknown("world", world, WORLDS)
+    return recipe.arguments(WORLDS[world], settings, world)
+
+
+def simulate(
+    world: str, n: int, out: Path, seed: int = 0, settings: dict[str, Any] | None = None, processes: int | None = None
+) -> Path:
+    """n draws of a world into `out`, an HDF5 file with the truth, units and axes beside the pictures (NeXus).
+
+    The file is drawn in chunks, each from (seed, its number). Until it is whole it is called `out`.partial, and the
+    same command goes on with it. Raises UserError where `out` exists, StoreError where there is no room, Interrupted on
+    Ctrl-C or SIGTERM.
+    """
+    options = arguments(world, settings or {})
+    drawn = _world(world, options)  # what is wrong with the settings is said here, once
+    if out.exists():
+        raise UserError(f"{out} exists: remove it, or choose another --out")
+    chunk = max(1, CHUNK // (4 * drawn.shape[0] * drawn.shape[1]))
+    recorded = json.dumps({"world": world, "n": n, "seed": seed, "chunk": chunk, **options}, sort_keys=True)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        with _opened(partial, recorded, n, drawn, chunk) as file:
+            _fill(file, world, options, seed, n, chunk, processes or len(os.sched_getaffinity(0)))
+        os.replace(partial, out)
+        sync(out.parent)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; what is done is in {partial}, and the same command goes on with it") from None
+    except OSError as error:
+        raise refused(f"cannot write {partial}", error) from error
+    return out
+
+
+def _world(world: str, options: dict[str, Any]) -> Any:
+    return recipe.load_object(WORLDS[world])(**options)
+
+
+def _opened(partial: Path, recorded: str, n: int, world: Any, chunk: int) -> "h5py.File":
+    """The unfinished file, begun or found. All its places are laid out at once: later writes change no structure."""
+    import h5py
+
+    if partial.exists():
+        try:
+            file = h5py.File(partial, "r+")
+            found = file.attrs.get("recipe")
+        except OSError as error:
+            raise UserError(f"{partial} cannot be gone on with ({str(error).splitlines()[0]}): remove it") from None
+        if found != recorded:
+            file.close()
+            raise UserError(f"{partial} is of another simulation, {found}: finish that one, or remove the file")
+        return file
+    draft, needed = partial.with_name(partial.name + ".new"), n * (4 * world.shape[0] * world.shape[1] + 100)
+    free = shutil.disk_usage(partial.parent).free
+    if needed > free:
+        raise StoreError(f"{partial} needs {size(needed)}, and {size(free)} are free: free some space, or draw fewer")
+    try:
+        _reserve(draft, needed)  # HDF5 takes a full disk badly, so it never meets one
+        with h5py.File(draft, "w") as file:
+            file.attrs["recipe"] = recorded
+            _lay_out(file, n, world, -(-n // chunk))
+        _reserve(draft, draft.stat().st_size)
+        os.replace(draft, partial)
+    finally:
+        draft.unlink(missing_ok=True)
+    return h5py.File(partial, "r+")
+
+
+def _reserve(path: Path, bytes_: int) -> None:
+    """Makes sure of the room on the disk for a whole file, whatever it holds already."""
+    with open(path, "ab") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, bytes_)
+
+
+def _lay_out(file: "h5py.File", n: int, world: Any, chunks: int) -> None:
+    """Datasets of their full size, with what NeXus asks for around them; labels are NaN until their rows are there."""
+    import h5py
+
+    height, width = world.shape
+    file.attrs.update(NX_class="NXroot", default="entry")
+    entry, at_once = file.create_group("entry"), h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    at_once.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    at_once.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    entry.attrs.update(NX_class="NXentry", default="data")
+    entry["title"] = world.title
+
+    images = file.create_dataset("images", (n, height, width, 1), "f4", dcpl=at_once)
+    images.attrs.update(long_name="intensity, the brightest pixel before noise is 1", units="1")
+    labels = file.create_dataset("labels", data=np.full((n, len(world.labels)), np.nan, "f4"))
+    labels.attrs["columns"] = world.labels
+    file.create_dataset("parameters", data=np.full((n, 6), np.nan)).attrs.update(units="meV", **world.columns)
+
+    data = entry.create_group("data")
+    data.attrs.update(NX_class="NXdata", signal="images")
+    data["images"] = images
+    default = [".", ".", ".", "."]
+    for name, (values, units, axes, meaning) in world.axes().items():
+        data[name] = values
+        data[name].attrs.update(units=units, long_name=meaning)
+        data.attrs[f"{name}_indices"] = axes
+        if len(axes) == 1 and default[axes[0]] == ".":
+            default[axes[0]] = name
+    data.attrs["axes"] = default
+
+    process = entry.create_group("process")
+    process.attrs["NX_class"] = "NXprocess"
+    process["program"], process["version"] = "ludus", version("ludus")
+    process["tried"] = np.zeros(chunks, "i8")
+    process["tried"].attrs["long_name"] = "draws made, for each chunk of rows"
+
+
+def _fill(
+    file: "h5py.File", world: str, options: dict[str, Any], seed: int, n: int, chunk: int, processes: int
+) -> None:
+    """Draws the chunks that are missing. A chunk's labels are written last: they say that it is there."""
+    starts = range(0, n, chunk)
+    missing = [i for i, start in enumerate(starts) if np.isnan(file["labels"][start, 0])]
+    done = n - sum(min(chunk, n - starts[i]) for i in missing)
+    if done:
+        say(f"going on from {done:,} pictures")
+    jobs = [(seed, i, min(chunk, n - starts[i])) for i in missing]
+    with counting(n, "pictures", done) as count, interrupting():
+        for i, images, labels, parameters, tried in _drawn(world, options, jobs, min(processes, len(jobs))):
+            rows = slice(starts[i], starts[i] + len(images))
+            file["images"][rows], file["parameters"][rows] = images[..., None], parameters
+            file["entry/process/tried"][i] = tried
+            file.flush()
+            file["labels"][rows] = labels
+            file.flush()
+            done += len(images)
+            count(done, f"{100 * done / max(file['entry/process/tried'][:].sum(), 1):.0f} % of draws stable")
+
+
+def _drawn(world: str, options: dict[str, Any], jobs: list[tuple], processes: int) -> Iterator[tuple]:
+    """The chunks of all jobs, in the order in which they are ready."""
+    if processes <= 1:
+        _begin(world, options)
+        yield from (_chunk(*job) for job in jobs)
+        return
+    spawn = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads may hang
+    with ProcessPoolExecutor(processes, spawn, _begin, (world, options, True)) as pool:
+        try:
+            for future in as_completed([pool.submit(_chunk, *job) for job in jobs]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_here: Any = None  # the world of this process
+
+
+def _begin(world: str, options: dict[str, Any], worker: bool = False) -> None:
+    import torch
+
+    global _here
+    _here = _world(world, options)
+    if worker:
+        torch.set_num_threads(1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent says when to stop
+
+
+def _chunk(seed: int, number: int, n: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, int]:
+    import torch
+
+    key = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
+    drawn = _here.draw(n, torch.Generator().manual_seed(key))
+    return number, drawn.images.numpy(), drawn.labels.numpy(), drawn.parameters.numpy(), drawn.tried
