@@ -17,13 +17,13 @@ from ludus.data.locate import Source
 from ludus.data.sources import check_numbers, opened
 from ludus.errors import UserError
 from ludus.worlds.ins import Ins
+from ludus.worlds.ins_facts import mirror
 from ludus.worlds.spin_wave import MODELS, Stability
 
-BLURS = ((2.0, 1.0, 90), (1.0, 0.5, 70), (0.0, 0.0, 70))  # sd in pixels of H and K, in bins of energy; generations
-FIRST, POPULATION = 600, 60
-ERRORS_AT = (1.0, 0.5)  # the blur at which derivatives mean something
-STEP = 0.01  # of a parameter's range, for derivatives
-BLOCK = 5  # pixels; residuals nearer than this are taken as one
+BLURS = ((2.0, 1.0, 60), (1.0, 0.5, 45), (0.0, 0.0, 45))  # sd in pixels of H and K, in bins of energy; generations
+FIRST, POPULATION = 600, 100
+BLOCK = 5  # pixels; what a fit leaves is taken as independent from one 5×5 block of a panel to the next
+BOOTSTRAPS = 400
 
 
 class Fit(NamedTuple):
@@ -31,7 +31,7 @@ class Fit(NamedTuple):
 
     model: str
     parameters: Tensor  # (6,) meV
-    errors: Tensor  # (6,) meV: standard errors, robust to residuals that belong together
+    errors: Tensor  # (6,) meV: standard errors, by a bootstrap over blocks of pixels
     correlation: float  # with the picture, over all pixels
     image: Tensor  # (20, 200), scaled to the picture
 
@@ -64,7 +64,7 @@ def fit(image: Any, seed: int = 0, world: Ins | None = None, count: Callable[[in
             if count:
                 count(sum(done.values()))
 
-        return _finished(model, y, _Search(model, y, world, seed, counted).best(), world)
+        return _Search(model, y, world, seed, counted).result()
 
     with ThreadPoolExecutor(len(MODELS)) as pool:  # the linear algebra runs outside Python's lock
         return sorted(pool.map(search, MODELS), key=lambda found: -found.correlation)
@@ -87,12 +87,20 @@ def cost() -> int:
 
 
 class _Search:
-    """Differential evolution under one model: each member tries a step towards one of the best; who improves moves."""
+    """Differential evolution under one model: each member tries a step towards a good one; who improves moves."""
 
     def __init__(self, model: str, y: Tensor, world: Ins, seed: int, count: Callable[[int], None]):
         self.model, self.y, self.world, self.count = model, y, world, count
         self.stable, self.random = Stability(model), torch.Generator().manual_seed(seed)
         self.low, self.high = (torch.tensor(x, dtype=torch.float64) for x in MODELS[model][1:3])
+        self.seen: list[tuple[Tensor, Tensor]] = []  # parameters, and the moments of their pictures by block
+
+    def result(self) -> Fit:
+        parameters = self.one_of_two(self.best()[None])[0]
+        image = self.world.spectra(self.model, parameters[None])[0][0]
+        correlation = float(similarity(self.y, 0.0, 0.0)(image[None])[0])
+        scale = correlation * self.y.std() / image.std()
+        return Fit(self.model, parameters, self.errors(), correlation, self.y.mean() + scale * (image - image.mean()))
 
     def best(self) -> Tensor:
         members = self.drawn(FIRST)
@@ -112,6 +120,28 @@ class _Search:
                 ok, scores = torch.where(better, new_ok, ok), torch.where(better, new_scores, scores)
         return members[scores.argmax()]
 
+    def errors(self) -> Tensor:
+        """The spread of the best parameters (6,) when blocks of pixels are drawn again with replacement.
+
+        Among all parameters that the search has seen: no new picture is computed.
+        """
+        members, moments = (torch.cat(each) for each in zip(*self.seen))
+        of_y = _blocks(torch.stack([torch.ones_like(self.y), self.y, self.y**2]))  # (3, blocks)
+        count = of_y.shape[1]
+        drawn = torch.randint(count, (BOOTSTRAPS, count), generator=self.random)
+        times = torch.nn.functional.one_hot(drawn, count).sum(1).double()
+        n, y, yy = (times @ of_y.T).T[:, :, None]
+        x, xx, xy = (times @ moments[:, i].T for i in range(3))  # (bootstraps, members)
+        covariance, variance = xy - x * y / n, xx - x**2 / n
+        best = (covariance / (variance * (yy - y**2 / n)).clamp(min=1e-12).sqrt()).argmax(1)
+        return self.one_of_two(members[best]).std(0)
+
+    def one_of_two(self, members: Tensor) -> Tensor:
+        """Of two dimer parameters (b, 6) with the same picture, those whose JFS is the stronger bond."""
+        if self.model != "dimer":
+            return members
+        return torch.where((members[:, 0] < members[:, 3])[:, None], mirror(members), members)
+
     def uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.random, dtype=torch.float64)
 
@@ -125,13 +155,15 @@ class _Search:
         ok = self.stable(members)
         images = torch.zeros(len(members), *self.world.shape, dtype=torch.float64)
         images[ok], ok[ok.clone()] = self.world.spectra(self.model, members[ok])
+        x = images[ok]
+        self.seen.append((members[ok], torch.stack([_blocks(x), _blocks(x**2), _blocks(x * self.y)], 1)))
         self.count(len(members))
         return images, ok
 
     def steps(self, members: Tensor, scores: Tensor) -> Tensor:
-        """Each member, a step towards one of the best eighth and along the difference of two others."""
+        """Each member, a step towards one of the best third and along the difference of two others."""
         n = len(members)
-        best = members[scores.topk(n // 8).indices[torch.randint(n // 8, (n,), generator=self.random)]]
+        best = members[scores.topk(n // 3).indices[torch.randint(n // 3, (n,), generator=self.random)]]
         one, other = self.uniform(n, n).argsort(1)[:, :2].T
         far = 0.4 + 0.5 * self.uniform(n, 1)
         moved = members + far * (best - members + members[one] - members[other])
@@ -149,12 +181,12 @@ def blurred(images: Tensor, sd: float, sd_e: float) -> Tensor:
 
 
 def _kernel(n: int, sd: float) -> Tensor:
-    """(n, n): what pixel i gives to pixel j; it loses nothing at the ends."""
+    """(n, n): what pixel i gives to pixel j; a constant stays one, at the ends too."""
     if not sd:
         return torch.eye(n, dtype=torch.float64)
     at = torch.arange(n, dtype=torch.float64)
     weight = torch.exp(-(((at[:, None] - at) / sd) ** 2) / 2)
-    return weight / weight.sum(1, keepdim=True)
+    return weight / weight.sum(0)
 
 
 def similarity(y: Tensor, sd: float, sd_e: float) -> Callable[[Tensor], Tensor]:
@@ -163,32 +195,6 @@ def similarity(y: Tensor, sd: float, sd_e: float) -> Callable[[Tensor], Tensor]:
     return lambda images: blurred(images, sd, sd_e) @ target
 
 
-def _finished(model: str, y: Tensor, parameters: Tensor, world: Ins) -> Fit:
-    if model == "dimer" and parameters[0] < parameters[3]:
-        parameters = parameters[[3, 2, 1, 0, 4, 5]]  # the mirror image, same picture: JFS is the stronger one
-    image = world.spectra(model, parameters[None])[0][0]
-    correlation = float(similarity(y, 0.0, 0.0)(image[None])[0])
-    scale = correlation * y.std() / image.std()
-    fitted = y.mean() + scale * (image - image.mean())
-    return Fit(model, parameters, errors(model, y, parameters, world), correlation, fitted)
-
-
-def errors(model: str, y: Tensor, parameters: Tensor, world: Ins) -> Tensor:
-    """Standard errors (6,) by the sandwich formula, (JᵀJ)⁻¹ (Σ_blocks Jᵀr rᵀJ) (JᵀJ)⁻¹, on pictures blurred a little.
-
-    r is what the fit leaves and J its derivatives; residuals within a block of 5×5 pixels of a panel may depend on each
-    other in any way. Infinite for a parameter that the picture does not depend on.
-    """
-    low, high = (torch.tensor(x, dtype=torch.float64) for x in MODELS[model][1:3])
-    step = torch.diag(STEP * (high - low))
-    points = torch.cat([(parameters + step).clamp(max=high), (parameters - step).clamp(min=low), parameters[None]])
-    points = torch.where(Stability(model)(points)[:, None], points, parameters)
-    images = blurred(world.spectra(model, points)[0], *ERRORS_AT)
-    widths = (points[:6] - points[6:12]).diagonal()
-    jacobian = ((images[:6] - images[6:12]) / widths.clamp(min=1e-12)[:, None]).T  # (4000, 6)
-    residual = blurred(y[None], *ERRORS_AT)[0] - images[12]
-    size = 20 // BLOCK
-    blocks = (jacobian * residual[:, None]).reshape(size, BLOCK, 10, size, BLOCK, 6).sum((1, 4)).reshape(-1, 6)
-    bread = torch.linalg.pinv(jacobian.T @ jacobian, hermitian=True)
-    variance = (bread @ (blocks.T @ blocks) @ bread).diagonal()
-    return torch.where(jacobian.square().sum(0) > 0, variance.sqrt(), torch.inf)
+def _blocks(x: Tensor) -> Tensor:
+    """(b, 20, 200) -> (b, 160): sums over 5×5 pixels of a panel."""
+    return x.reshape(-1, 20 // BLOCK, BLOCK, 200 // BLOCK, BLOCK).sum((2, 4)).flatten(1)
