@@ -20,7 +20,8 @@ app = typer.Typer(
     "  ludus inspect scan.h5:/entry/data              what is in a file\n"
     "  ludus train r3gan --data scan.h5:/entry/data   train on it\n"
     "  ludus sample runs/NAME -n 64 --out x.h5        draw, in the units of the file\n"
-    "  ludus resume runs/NAME --steps 20000           go on\n\n"
+    "  ludus resume runs/NAME --steps 20000           go on\n"
+    "  ludus simulate ins -n 20000 --out ins.h5       neutron pictures whose truth is known\n\n"
     "Exit codes: 0 done, 1 the disk refused, 2 an input that cannot be used, 4 diverged, "
     "75 stopped by a signal and resumable, 130 interrupted before the first turn.",
 )  # fmt: skip
@@ -176,7 +177,8 @@ def simulate(
 ) -> None:
     """Simulate data whose truth is known: pictures, labels, parameters, units and axes in one HDF5 (NeXus) file.
 
-    ins: inelastic neutron scattering of Pr(Ca,Sr)2Mn2O7 under two models of its magnetic exchange.
+    ins: inelastic neutron scattering of Pr(Ca,Sr)2Mn2O7 under two models of its magnetic exchange. Set model (both,
+    dimer, goodenough), parameters, ei (meV, of physical), sigma_e (meV), counts, background.
 
     \b
       ludus simulate ins -n 20000 --out ins.h5
