@@ -123,7 +123,8 @@ class _Search:
     def errors(self) -> Tensor:
         """The spread of the best parameters (6,) when blocks of pixels are drawn again with replacement.
 
-        Among all parameters that the search has seen: no new picture is computed.
+        Among the parameters that the search has seen, so it is a lower bound: in a trial on 8 pictures with Poisson
+        noise of 30 counts, 48 % of the truths lay within one error and 73 % within two (of normal errors, 68 and 95).
         """
         members, moments = (torch.cat(each) for each in zip(*self.seen))
         of_y = _blocks(torch.stack([torch.ones_like(self.y), self.y, self.y**2]))  # (3, blocks)
