@@ -62,9 +62,7 @@ class Magnet:
         n, one = len(self.positions), torch.eye(3, dtype=torch.complex128)
         out = torch.zeros(len(q), n, 3, n, 3, dtype=torch.complex128)
         for i, j, cell, exchange in self.bonds:
-            matrix = exchange * one
-            if isinstance(exchange, Tensor):
-                matrix = exchange.to(one)
+            matrix = exchange.to(one) if isinstance(exchange, Tensor) else exchange * one
             phase = torch.exp(2j * math.pi * (q.double() @ torch.tensor(cell, dtype=torch.float64)))[:, None, None]
             out[:, i, :, j] += phase * matrix
             out[:, j, :, i] += phase.conj() * matrix.T
