@@ -4,14 +4,16 @@ import contextlib
 import os
 import signal
 import threading
+from typing import TYPE_CHECKING
 
-from ludus.trainer import Trainer
+if TYPE_CHECKING:
+    from ludus.trainer import Trainer
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 
 
 @contextlib.contextmanager
-def stopping(trainer: Trainer):
+def stopping(trainer: "Trainer"):
     """Inside, SIGTERM, SIGUSR1 or Ctrl-C lets the turn end, which saves the run; a second one leaves at once.
 
     Signals reach the main thread only: in another (a notebook's worker, say) no handler is installed.
