@@ -6,8 +6,8 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src" / "ludus"
 ROOMS = [
     "errors", "ranges", "terminal", "game", "seeds", "play", "losses", "networks", "worlds", "data", "metrics",
-    "methods", "runs", "trainer", "callbacks", "inference", "recipe", "figures", "report", "session", "simulate",
-    "api", "cli", "__main__", "__init__",
+    "methods", "runs", "trainer", "callbacks", "inference", "doctor", "recipe", "figures", "report", "session",
+    "simulate", "api", "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 

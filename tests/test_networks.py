@@ -1,5 +1,6 @@
 """Networks, priors and the check of each role: sizes, counts, values, and what a bad network is told."""
 
+import copy
 import importlib
 import inspect
 import math
@@ -9,9 +10,9 @@ import torch
 from torch import nn
 
 from ludus.errors import UserError
-from ludus.networks.check import batch_norm, check_roles
-from ludus.networks.heads import logits
-from ludus.networks.layers import Crop, given, known
+from ludus.networks.check import batch_norm, check_roles, check_rows_alone
+from ludus.networks.heads import Deviation, Discrimination, logits
+from ludus.networks.layers import REFERENCE, Crop, VirtualNorm, given, known
 from ludus.networks.priors import Gaussian, Uniform
 
 NETWORKS = ["mlp", "small", "dcgan", "resnet"]
@@ -39,11 +40,14 @@ def pair(name: str, shape: tuple[int, ...], condition: int = 0, bounded: bool = 
         generator(shape, LATENT, condition, bounded, **for_g),
         discriminator(shape, condition, **for_d),
     )
-    for network in networks:
-        for p in network.parameters():
-            if p.ndim > 1 and not p.any():
-                nn.init.normal_(p, std=0.2)
-    return networks
+    return tuple(map(woken, networks))
+
+
+def woken(network: nn.Module) -> nn.Module:
+    for p in network.parameters():
+        if p.ndim > 1 and not p.any():
+            nn.init.normal_(p, std=0.2)
+    return network
 
 
 def count(module: nn.Module) -> int:
@@ -120,6 +124,8 @@ def test_an_image_network_names_mlp_for_vectors(name):
     [
         (lambda: classes("mlp")[0]((2,), 4, width=0), "width is 0"),
         (lambda: classes("mlp")[1]((2,), activation="leaky"), "'leaky'.*leaky_relu"),
+        (lambda: classes("mlp")[1]((2,), minibatch="std"), "'std'.*deviation"),
+        (lambda: classes("dcgan")[0]((1, 8, 8), 4, norm="layer"), "'layer'.*virtual"),
         (lambda: classes("dcgan")[1]((1, 8, 8), dropout=1.0), "dropout is 1.0"),
         (lambda: classes("dcgan")[0]((1, 8, 8), 4, widths=(8, 0, 8)), r"widths is \(8, 0, 8\)"),
         (lambda: classes("resnet")[0]((1, 8, 8), 4, groups=7), "groups=7 does not divide the 128 maps"),
@@ -335,6 +341,196 @@ def test_a_resnet_starts_without_its_blocks():
     torch.testing.assert_close(generator(a) + generator(b), generator(a + b) + generator(0 * a))
 
 
+# ----------------------------------------------------------------------------------------------------------- remedies
+
+
+LAYERS = [{"minibatch": "discrimination"}, {"minibatch": "deviation"}, {"spectral": True},
+          {"minibatch": "discrimination", "spectral": True}]  # fmt: skip
+
+
+def remedied(name: str, shape: tuple[int, ...], condition: int = 0, **options) -> nn.Module:
+    torch.manual_seed(0)
+    return woken(classes(name)[1](shape, condition, **SLIM[name][1] | options))
+
+
+@pytest.mark.parametrize("options", LAYERS, ids=str)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_remedied_discriminator_is_a_discriminator(name, options):
+    discriminator = remedied(name, (2, 9, 8), 2, **options)
+    x, c = torch.randn(4, 2, 9, 8), torch.randn(4, 2)
+    out = discriminator(x, c)
+    assert out.shape == (4,) and out.dtype == torch.float32 and out.isfinite().all()
+    assert discriminator.features(x, c).shape == pair(name, (2, 9, 8), 2)[1].features(x, c).shape
+    for (label, _), g in zip(
+        discriminator.named_parameters(), torch.autograd.grad(out.square().sum(), discriminator.parameters())
+    ):
+        assert g.abs().max() > 0, label
+
+    discriminator.eval()
+    twin, other = copy.deepcopy(discriminator), remedied(name, (2, 9, 8), 2, **options).eval()
+    other.load_state_dict({key: value.clone() for key, value in discriminator.state_dict().items()})
+    assert torch.equal(twin(x, c), discriminator(x, c)) and torch.equal(other(x, c), discriminator(x, c))
+    last = discriminator.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last), c)
+    torch.testing.assert_close(last, twin(x, c), rtol=1e-4, atol=1e-5)
+    doubled = discriminator.double()(x.double(), c)
+    assert doubled.dtype == torch.float64
+    torch.testing.assert_close(doubled.float(), twin(x, c), rtol=1e-4, atol=1e-5)
+
+    alone, together = discriminator(x[:1].double(), c[:1]), discriminator(x.double(), c)[:1]
+    assert torch.allclose(alone, together) == ("minibatch" not in options)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_slope_penalty_refuses_rows_that_see_each_other(name):
+    check_rows_alone(remedied(name, (1, 8, 8), spectral=True))
+    for layer in ("discrimination", "deviation"):
+        with pytest.raises(UserError, match="depends on the others: take its minibatch layer out"):
+            check_rows_alone(remedied(name, (1, 8, 8), minibatch=layer))
+    with pytest.raises(UserError, match="take its batch norm out"):
+        check_rows_alone(nn.Sequential(nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1)))
+
+
+def test_minibatch_discrimination_is_the_papers_sum_over_the_others():
+    """o_b = mean over j ≠ i of exp(−|M_ib − M_jb|₁), entry by entry."""
+    torch.manual_seed(0)
+    layer, f = Discrimination(3).double().requires_grad_(False), torch.randn(5, 3, dtype=torch.float64)
+    m = (f @ layer.T.weight.mT).reshape(5, layer.KERNELS, layer.SIZE)
+    out = layer(f)
+    assert torch.equal(out[:, :3], f)
+    for i in range(5):
+        for b in range(layer.KERNELS):
+            near = [math.exp(-(m[i, b] - m[j, b]).abs().sum()) for j in range(5) if j != i]
+            assert out[i, 3 + b].item() == pytest.approx(sum(near) / 4, rel=1e-12)
+
+
+def test_a_collapsed_batch_is_all_near_and_a_row_alone_has_nobody():
+    layer, f = Discrimination(3), torch.randn(1, 3)
+    assert (layer(f.repeat(6, 1))[:, 3:] == 1).all()
+    assert (layer(f)[:, 3:] == 0).all()
+
+
+def test_minibatch_deviation_of_known_rows():
+    """Rows ±h have standard deviations |h_k|; a collapsed batch the floor √10⁻⁸."""
+    h = torch.tensor([[1.0, -2.0, 6.0]])
+    out = Deviation(3)(torch.cat([h, -h, h, -h]))
+    assert out[:, 3].tolist() == pytest.approx([3.0] * 4, rel=1e-6)
+    collapsed = h.repeat(4, 1).requires_grad_()
+    out = Deviation(3)(collapsed)
+    assert out[:, 3].tolist() == pytest.approx([1e-4] * 4, rel=1e-3)
+    assert torch.autograd.grad(out.sum(), collapsed)[0].isfinite().all()
+
+
+def largest(a: torch.Tensor) -> float:
+    return torch.linalg.matrix_norm(a, 2).item()
+
+
+def matrix_of(layer: nn.Conv2d, shape: tuple[int, ...]) -> torch.Tensor:
+    """A convolution without its bias as a matrix, from what it makes of each unit image."""
+    units = torch.eye(math.prod(shape)).unflatten(1, shape)
+    return (layer(units) - layer(torch.zeros_like(units))).flatten(1).mT
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_spectral_normalisation_bounds_every_layer(name):
+    """A linear layer to the Lipschitz constant 1; a convolution to 1 as a matrix (F, C·kh·kw), to its patches' overlap
+    as an operator. One power iteration a forward: after 200 it has converged to 1 %.
+    """
+    discriminator = remedied(name, (2, 9, 8), 2, spectral=True)
+    with torch.no_grad():
+        for p in discriminator.parameters():
+            nn.init.normal_(p)  # far from where the iteration began
+        for _ in range(200):
+            discriminator(torch.zeros(1, 2, 9, 8))
+        discriminator.eval()
+        layers = [m for m in discriminator.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+        assert len(layers) > 2
+        for layer in layers:
+            assert largest(layer.weight.flatten(1)) == pytest.approx(1, abs=0.01)
+            if isinstance(layer, nn.Conv2d):
+                overlap = math.prod(-(-k // s) for k, s in zip(layer.kernel_size, layer.stride))
+                assert largest(matrix_of(layer, (layer.in_channels, 9, 8))) <= 1.01 * math.sqrt(overlap)
+        if name == "resnet":  # each map is multiplied with its own row
+            assert discriminator.features.rest[-1].basis.flatten(1).norm(dim=1).max() <= 1.01
+
+
+def test_a_spectral_mlp_has_slope_at_most_one():
+    """Its activations have too: |a(x) − a(y)| ≤ |x − y|, which weights from N(0, 1) break without it."""
+    found = {}
+    for spectral in (True, False):
+        discriminator = remedied("mlp", (5,), spectral=spectral)
+        with torch.no_grad():
+            for p in discriminator.parameters():
+                nn.init.normal_(p)
+            for _ in range(200):
+                discriminator(torch.zeros(1, 5))
+        x, y = torch.randn(2, 1000, 5)
+        with torch.no_grad():
+            change = (discriminator(x) - discriminator(y)).abs()
+        found[spectral] = (change / (x - y).norm(dim=1)).max().item()
+    assert found[True] <= 1.03 < found[False]
+
+
+def virtual(shape=(1, 8, 8), condition=0):
+    torch.manual_seed(0)
+    return classes("dcgan")[0](shape, LATENT, condition, norm="virtual", **SLIM["dcgan"][0])
+
+
+def test_virtual_batch_norm_is_by_the_moments_of_the_reference_and_the_row():
+    layer = VirtualNorm(3).double()
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    for shape in ((3,), (3, 4, 2)):
+        h = 100 + torch.randn(REFERENCE + 2, *shape, dtype=torch.float64)
+        reference, out = h[:REFERENCE], layer(h)
+        for i, seen in [(0, reference), (REFERENCE, torch.cat([reference, h[-2:-1]])),
+                        (REFERENCE + 1, torch.cat([reference, h[-1:]]))]:  # fmt: skip
+            dims = [0, *range(2, h.dim())]
+            mean, variance = seen.mean(dims, keepdim=True), seen.var(dims, correction=0, keepdim=True)
+            w, b = (p.reshape(3, *[1] * (len(shape) - 1)) for p in (layer.weight, layer.bias))
+            torch.testing.assert_close(out[i], (w * (h[i] - mean) / (variance + 1e-5).sqrt() + b)[0])
+
+
+@pytest.mark.parametrize("condition", [0, 2])
+def test_rows_under_virtual_batch_norm_do_not_see_each_other(condition):
+    generator, c = virtual(condition=condition), conditions(5, condition)
+    z = torch.randn(5, LATENT)
+    generator(torch.randn(7, LATENT), conditions(7, condition))  # this one is the reference
+    one = None if c is None else c[:1]
+    torch.testing.assert_close(generator(z, c)[:1], generator(z[:1], one))
+    torch.testing.assert_close(generator.eval()(z, c)[:1], generator(z[:1], one))
+    assert not batch_norm(generator)
+
+
+def test_the_reference_is_the_first_batch_in_train_mode_and_stays():
+    generator, z = virtual().eval(), torch.randn(7, LATENT)
+    generator(z)
+    assert not generator.body.chosen
+    generator.train()(z)
+    reference = generator.body.reference.clone()
+    assert torch.equal(reference[:7], z) and torch.equal(reference[7:14], z)
+    before = generator(z)
+    generator(torch.randn(100, LATENT))
+    assert torch.equal(generator.body.reference, reference) and torch.equal(generator(z), before)
+    other = classes("dcgan")[0]((1, 8, 8), LATENT, norm="virtual", **SLIM["dcgan"][0])
+    other.load_state_dict(generator.state_dict())
+    assert torch.equal(other(z), before)
+    last = other.to(memory_format=torch.channels_last)(z)
+    torch.testing.assert_close(last, before, rtol=1e-4, atol=1e-5)
+    assert other.double()(z.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("norm", ["virtual", "none"])
+def test_a_dcgan_generator_without_batch_norm_has_gradients_everywhere(norm):
+    torch.manual_seed(0)
+    generator = classes("dcgan")[0]((2, 9, 8), LATENT, bounded=True, norm=norm, **SLIM["dcgan"][0])
+    x = generator(torch.randn(4, LATENT))
+    assert x.shape == (4, 2, 9, 8)
+    for (label, _), g in zip(
+        generator.named_parameters(), torch.autograd.grad(x.square().sum(), generator.parameters())
+    ):
+        assert g.abs().max() > 0, label
+
+
 # ------------------------------------------------------------------------------------------------------------ the check
 
 
@@ -352,6 +548,10 @@ class Mine(nn.Module):
 class WithoutCondition(nn.Module):
     def forward(self, z):
         return z
+
+
+def named(generator, discriminator, prior):
+    return {"generator": generator, "discriminator": discriminator, "prior": prior}
 
 
 def good_generator():
@@ -386,14 +586,14 @@ def good_discriminator():
 )
 def test_a_network_that_does_not_fit_is_told_in_one_line(generator, discriminator, message):
     with pytest.raises(UserError, match=message) as caught:
-        check_roles(generator, discriminator, Gaussian(dimension=64), (1, 28, 28), 0)
+        check_roles(named(generator, discriminator, Gaussian(dimension=64)), (1, 28, 28), 0)
     assert "\n" not in str(caught.value)
 
 
 def test_a_width_of_c_that_does_not_fit_is_told():
     generator, discriminator = pair("mlp", (2,), 1)
     with pytest.raises(UserError, match=r"generator \(MlpGenerator\) refused z \(2, 6\), c \(2, 4\): .*condition=1"):
-        check_roles(generator, discriminator, Gaussian(dimension=LATENT), (2,), 4)
+        check_roles(named(generator, discriminator, Gaussian(dimension=LATENT)), (2,), 4)
 
 
 @pytest.mark.parametrize("condition", [0, 3])
@@ -406,7 +606,7 @@ def test_the_check_leaves_no_trace(name, condition):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    check_roles(generator, discriminator, Uniform(dimension=LATENT), (1, 8, 8), condition)
+    check_roles(named(generator, discriminator, Uniform(dimension=LATENT)), (1, 8, 8), condition)
     assert torch.equal(torch.rand(3), expected)
     assert [m.training for m in [*generator.modules(), *discriminator.modules()]] == modes
     assert all(torch.equal(a, b) for a, b in zip(generator.buffers(), buffers))

@@ -53,6 +53,7 @@ def train(
     run: Annotated[Path | None, typer.Option(help="Folder of the run; by default a new one under runs/.")] = None,
     channels: Annotated[str | None, typer.Option(help="Where the channel axis is: first, last or none.")] = None,
     nan: Annotated[str | None, typer.Option(help="What to do with NaN: drop (the rows) or fill=V.")] = None,
+    doctor: Annotated[str | None, typer.Option(help="watch (the default), act (on the schedule) or off.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch MNIST if it is not here.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any argument.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A recipe to start from (TOML), as every run keeps one.")] = None,
@@ -67,7 +68,7 @@ def train(
     """
     from ludus.data import locate
 
-    more = {"data.channels": channels, "data.nan": nan, "data.download": download or None}
+    more = {"data.channels": channels, "data.nan": nan, "data.download": download or None, "doctor.mode": doctor}
     draft = recipes.draft(
         method, data, condition, network, steps, minutes, batch, lr, seed, device,
         more | dict(map(recipes.parse, settings or [])), recipes.read(recipe) if recipe else None,
@@ -235,6 +236,36 @@ def fit(
 
 
 @app.command()
+def figure(
+    name: Annotated[str | None, typer.Argument(help="Which; without it they are listed.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="x.png or x.svg; by default NAME.png here.")] = None,
+) -> None:
+    """Draw a figure of the lecture again, from numbers that the tests check; without a name, list them.
+
+    \b
+      ludus figure
+      ludus figure generator-costs --out costs.svg
+    """
+    from ludus.figures.lecture import FIGURES
+
+    if name is None:
+        for each, path in FIGURES.items():
+            print(f"{each:16} {recipes.docstring(path).splitlines()[0]}")
+        return
+    if name not in FIGURES:
+        raise unknown("figure", name, FIGURES)
+    target = out or Path(f"{name}.png")
+    if target.suffix not in (".png", ".svg") or not target.parent.is_dir():
+        raise UserError(f"--out {target}: a .png or .svg in a folder that exists")
+    from ludus import figures
+    from ludus.runs import folder
+
+    drawn = recipes.load_object(FIGURES[name])()
+    folder.write(target, figures.png(drawn) if target.suffix == ".png" else figures.svg(drawn))
+    print(target)
+
+
+@app.command()
 def runs(base: Annotated[Path, typer.Argument(help="Where the run folders are.")] = Path("runs")) -> None:
     """List the runs in a folder, the latest first."""
     from ludus.runs import folder
@@ -260,6 +291,20 @@ def methods() -> None:
 def cite(method: Annotated[str, typer.Argument(help="See `ludus methods`.")]) -> None:
     """Print a method's reference as BibTeX."""
     print(recipes.bibtex(method))
+
+
+@app.command()
+def diagnose(run: RunFolder) -> None:
+    """Say what ails a run, or that it is healthy, with evidence and advice, from what was measured while it ran."""
+    _is_run(run)
+    from ludus.doctor.findings import findings
+    from ludus.runs import journal
+
+    found = findings(journal.read(run / "metrics.jsonl"))
+    if not found:
+        raise UserError(f"nothing was measured of {run}: fewer than 50 turns were played, or --doctor was off")
+    for each in found:
+        print(f"{each.name} ({each.turns})\n  {each.evidence}\n  {each.advice}")
 
 
 @app.command()

@@ -64,13 +64,14 @@ class Game(nn.Module, abc.ABC):
     # (12 % of a turn of r3gan on MNIST). They are used up when the generator takes them, since it then moves.
 
     _drawn: tuple[Batch, Tensor] | None = None
+    attached = False  # consensus differentiates the discriminator's gradient in the generator's parameters
 
     def shown(self, batch: Batch) -> Tensor:
         """x̃ ~ p(x | c), one for each row of the batch, as a discriminator sees them: no gradient leads back."""
         if self._drawn is None or self._drawn[0] is not batch:
             with torch.enable_grad():
                 self._drawn = batch, self.sample(len(batch.x), batch.c)
-        return self._drawn[1].detach()
+        return self._drawn[1] if self.attached else self._drawn[1].detach()
 
     def live(self, batch: Batch) -> Tensor:
         """The same x̃, if the batch has been shown any, with the gradient that leads to the generator."""

@@ -31,6 +31,7 @@ class Method(NamedTuple):
     path: str
     points: dict[str, Any]
     images: dict[str, Any]
+    pairs: bool = False  # its discriminator sees (x, z), as `networks.pairs` says
 
 
 # fmt: off
@@ -58,6 +59,17 @@ METHODS = {
         images={"trainer.lr": 1.5e-3, "trainer.betas": [0.0, 0.99],
                 "annealing.decay": 0.05, "annealing.values": {"gamma": [0.2, 0.02]}},
     ),
+    "unrolled_gan": Method(
+        "methods.unrolled_gan:UnrolledGAN",
+        points={"trainer.lr": 1e-3, "sampler.batch": 256, "trainer.steps": 5000},
+        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999]},
+    ),
+    "veegan": Method(
+        "methods.veegan:VEEGAN",
+        points={"trainer.lr": 1e-3, "sampler.batch": 256, "trainer.steps": 5000},
+        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999]},
+        pairs=True,
+    ),
 }
 NETWORKS = {
     "mlp": ("networks.mlp:MlpGenerator", "networks.mlp:MlpDiscriminator"),
@@ -70,22 +82,29 @@ PRIORS = {"gaussian": "networks.priors:Gaussian", "uniform": "networks.priors:Un
 ROLES = {
     "generator": {name: paths[0] for name, paths in NETWORKS.items()},
     "discriminator": {name: paths[1] for name, paths in NETWORKS.items()},
+    "reconstructor": {name: paths[1] for name, paths in NETWORKS.items()},
     "prior": PRIORS,
 }
+HEADS = {"reconstructor": "networks.pairs:Reconstructor"}  # what a role makes of the network that it names, and of d
 SECTIONS = {
     "data": "data.load:load",
     "sampler": "data.sampler:Sampler",
     "trainer": "trainer:Trainer",
+    "lens": "networks.lenses:Lensed",
+    "ada": "callbacks.ada:ADA",
     "annealing": "callbacks.annealing:Annealing",
     "averaging": "callbacks.averaging:Averaging",
     "checkpoint": "callbacks.checkpoint:Checkpoint",
     "snapshot": "callbacks.snapshot:Snapshot",
     "plan": "callbacks.plan:Plan",
+    "doctor": "doctor.watch:Doctor",
 }
 USUAL = {
-    "points": {"generator.name": "mlp", "discriminator.name": "mlp", "prior.name": "gaussian", "prior.dimension": 32},
-    "images": {"generator.name": "small", "discriminator.name": "small", "prior.name": "gaussian"},
-}
+    "points": {"generator.name": "mlp", "discriminator.name": "mlp", "reconstructor.name": "mlp",
+               "prior.name": "gaussian", "prior.dimension": 32},
+    "images": {"generator.name": "small", "discriminator.name": "small", "reconstructor.name": "small",
+               "prior.name": "gaussian"},
+}  # fmt: skip
 NAMES = ("name", "source", "condition", "held_out_hash")  # what a section holds beside arguments
 CUSTOM = "custom"  # a network that was handed over in Python, and is handed over again at load
 
@@ -203,11 +222,14 @@ def draft(
 ) -> dict:
     """What a user said, as a checked recipe: `settings` ("generator.width": 64) over the options over a `recipe`."""
     said = {
-        "method.name": method, "data.source": source, "data.condition": condition, "generator.name": network,
-        "discriminator.name": network, "trainer.steps": steps, "plan.minutes": minutes, "sampler.batch": batch,
-        "trainer.lr": lr,
+        "method.name": method, "data.source": source, "data.condition": condition, "trainer.steps": steps,
+        "plan.minutes": minutes, "sampler.batch": batch, "trainer.lr": lr,
     }  # fmt: skip
-    whole = nest({key: value for key, value in (said | (settings or {})).items() if value is not None}, recipe)
+    said = {key: value for key, value in (said | (settings or {})).items() if value is not None}
+    whole = nest(said, recipe)
+    if network is not None:
+        made_of = roles(whole["method"]["name"]) if "name" in whole.get("method", {}) else ()  # `check` asks for it
+        whole = nest({f"{role}.name": network for role in made_of if role != "prior"} | said, whole)
     whole |= {} if seed is None else {"seed": int(seed)}
     whole |= {} if device is None else {"device": device}
     return check(whole)
@@ -227,13 +249,30 @@ def check(recipe: dict) -> dict:
             raise UserError(f"seed = {value}: it is from 0 to 2^63 - 1")
     method = recipe["method"]["name"]
     whole = {key: value if key in TOP else _check_section(key, value, method) for key, value in recipe.items()}
-    numbers = [key for key, option in signature(METHODS[method].path)[1].items() if isinstance(option.default, float)]
-    for name, ends in whole.get("annealing", {}).get("values", {}).items():
+    annealed = whole.get("annealing", {}).get("values", {})
+    numbers = {key: ("method", key) for key in _floats(METHODS[method].path)}
+    numbers |= {f"discriminator.{key}": ("lens", key) for key in _floats(SECTIONS["lens"])}
+    for name, ends in annealed.items():
         if name not in numbers:
             raise unknown(f"number of {method} to anneal", name, numbers)
+        section, key = numbers[name]
         for end in ends:
-            _check_section("method", {name: end}, method)
+            _check_section(section, {key: end}, method)
+    if "discriminator.augment" in annealed and "target" in whole.get("ada", {}):
+        raise UserError("discriminator.augment is steered by ada or annealed, not both: leave out one of them")
     return whole
+
+
+def _floats(path: str) -> list[str]:
+    return [key for key, option in signature(path)[1].items() if isinstance(option.default, float)]
+
+
+def _dotted(tree: dict) -> dict:
+    """{"discriminator": {"noise": v}} -> {"discriminator.noise": v}: a name with a dot, as TOML and --set read it."""
+    flat = {}
+    for key, value in tree.items():
+        flat |= {f"{key}.{k}": v for k, v in _dotted(value).items()} if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def _check_section(section: str, values: dict, method: str) -> dict:
@@ -247,6 +286,8 @@ def _check_section(section: str, values: dict, method: str) -> dict:
         if key not in options and key not in fixed:
             raise unknown(f"key in [{section}]", key, [*options, *fixed])
     given = {key: value for key, value in values.items() if key not in fixed}
+    if section == "annealing" and isinstance(given.get("values"), dict):
+        given["values"] = _dotted(given["values"])
     return {key: values[key] for key in fixed if key in values} | _coerce(section, given, options)
 
 
@@ -303,15 +344,16 @@ def complete(recipe: dict, kind: Literal["points", "images"], n: int) -> dict:
     whole = {"format": FORMAT, "ludus": version("ludus"), "seed": 0, "device": "auto"} | nest(wanted)
     for section, values in recipe.items():
         whole[section] = {**whole.get(section, {}), **values} if isinstance(values, dict) else values
-    annealed = whole.get("annealing", {}).get("values", {})
-    if "values" not in recipe.get("annealing", {}):  # a number that the user gave stays as given
-        whole = nest({"annealing.values": {k: v for k, v in annealed.items() if k not in recipe["method"]}}, whole)
-    return check(whole)
+    annealed = {k: v for k, v in wanted.get("annealing.values", {}).items() if k not in recipe["method"]}
+    annealed |= recipe.get("annealing", {}).get("values", {})  # a number that the user gave stays as given
+    return check(nest({"annealing.values": annealed}, whole))
 
 
 def _applies(key: str, recipe: dict) -> bool:
-    """Whether a recommended setting is one of the network that the user chose in place of the recommended one."""
+    """Whether a recommended setting is one of the method's roles, and of the network that the user chose there."""
     section, option = key.split(".", 1)
+    if section in ROLES and section not in roles(recipe["method"]["name"]):
+        return False
     name = recipe.get(section, {}).get("name")
     if section not in ROLES or name is None or option == "name":
         return True
@@ -342,16 +384,39 @@ def build(recipe: dict, form: "Form", modules: "dict[str, nn.Module] | None" = N
 
     method, parts = _method(recipe["method"]["name"]), dict(modules or {})
     given = {"shape": form.shape, "condition": form.conditions, "bounded": form.bounded}
+    lens, batch = _lens(recipe, form), recipe["sampler"]["batch"]
+    pack = (lens or {}).get("pack", 1)
     for role in sorted(roles(recipe["method"]["name"]), key="prior".__ne__):  # the prior first: others need its size
+        wider = {}
+        if role == "discriminator":
+            width = form.conditions + (given["latent"] if method.pairs else 0)
+            wider = {"shape": (pack * form.shape[0], *form.shape[1:]), "condition": pack * width}
         if role not in parts:
-            parts[role] = _part(recipe, role, given)
+            parts[role] = _part(recipe, role, given | wider)
         if role == "prior":
             given["latent"] = parts[role].dimension
-    check_roles(**parts, shape=form.shape, condition=form.conditions)
-    mixing = [role for role, part in parts.items() if batch_norm(part)]
-    if mixing and recipe["sampler"]["batch"] == 1:
-        raise UserError(f"batch 1: the {mixing[0]} has batch norm, which needs two examples; give a larger --batch")
+    check_roles(parts, form.shape, form.conditions, pairs=method.pairs, pack=pack)
+    for role, part in parts.items():
+        if batch_norm(part) and batch == (pack if role == "discriminator" else 1):
+            raise UserError(f"batch {batch}: the {role} has batch norm, which needs two rows; give a larger --batch")
+    if lens is not None:
+        parts["discriminator"] = load_object(SECTIONS["lens"])(parts["discriminator"], **lens)
     return load_object(method.path)(**parts, **options(recipe, "method"))
+
+
+def _lens(recipe: dict, form: "Form") -> dict | None:
+    """The options of the lens; None if there is nothing for it to do."""
+    given, defaults, batch = options(recipe, "lens"), signature(SECTIONS["lens"])[1], recipe["sampler"]["batch"]
+    on = {key for key, value in given.items() if value != defaults[key].default}
+    on |= {name.partition(".")[2] for name in recipe.get("annealing", {}).get("values", {}) if "." in name}
+    on |= {"augment"} if "target" in recipe.get("ada", {}) else set()
+    if on and "discriminator" not in roles(recipe["method"]["name"]):
+        raise UserError(f"lens: {recipe['method']['name']} has no discriminator that could look through it")
+    if "augment" in on and form.kind == "points":
+        raise UserError(f"lens.augment and ada are for images, to shift and to cut; {form.name} are points")
+    if batch % given.get("pack", 1):
+        raise UserError(f"lens.pack: packs of {given['pack']} do not divide a batch of {batch}")
+    return given if on else None
 
 
 def _part(recipe: dict, role: str, given: dict) -> "nn.Module":
@@ -361,4 +426,5 @@ def _part(recipe: dict, role: str, given: dict) -> "nn.Module":
         raise UserError(f"this run has a {role} of your own: hand it over again, {role}=MyNetwork()")
     path = ROLES[role][name]
     asked = {key: given[key] for key in signature(path)[0] if key in given}
-    return load_object(path)(**asked, **options(recipe, role))
+    part = load_object(path)(**asked, **options(recipe, role))
+    return load_object(HEADS[role])(part, given["latent"]) if role in HEADS else part

@@ -14,6 +14,7 @@ from torch import nn
 
 from ludus import figures, seeds
 from ludus import recipe as recipes
+from ludus.callbacks.ada import ADA
 from ludus.callbacks.annealing import Annealing
 from ludus.callbacks.averaging import Averaging
 from ludus.callbacks.checkpoint import Checkpoint
@@ -25,8 +26,11 @@ from ludus.callbacks.snapshot import Snapshot
 from ludus.data.form import Form
 from ludus.data.load import Data
 from ludus.data.sampler import Sampler
+from ludus.doctor.findings import findings
+from ludus.doctor.watch import Doctor
 from ludus.errors import Diverged, Interrupted, UserError
-from ludus.game import Game
+from ludus.figures.plane import drawable, plane
+from ludus.game import Batch, Game
 from ludus.report.page import Section, page
 from ludus.runs import folder, journal, store
 from ludus.runs.journal import Journal
@@ -152,11 +156,17 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
     if data.form.kind == "images":
         game, x = game.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     sampler = Sampler(x, c, seed=seed, **recipes.options(recipe, "sampler"))
+    held_x, held_c = data.held_out_x, data.held_out_c
+    held = Batch(torch.from_numpy(held_x).to(device), None if held_c is None else torch.from_numpy(held_c).to(device))
     averaging = Averaging(game, **recipes.options(recipe, "averaging"))
+    metrics = path / "metrics.jsonl"
+    doctor = Doctor(metrics, Batch(x, c), held, say, **recipes.options(recipe, "doctor"))
     callbacks = [  # what a turn changes comes before what saves it; a plan is tried out once the start is saved
         Annealing(**recipes.options(recipe, "annealing")),
+        ADA(**recipes.options(recipe, "ada")),
         averaging,
-        Log(path / "metrics.jsonl"),
+        doctor,
+        Log(metrics, lambda: doctor.entry),
         Snapshot(lambda turn: picture(path, turn, averaging.game, data), **recipes.options(recipe, "snapshot")),
         Checkpoint(path, say, **recipes.options(recipe, "checkpoint")),
         Plan(say, **recipes.options(recipe, "plan")),
@@ -166,14 +176,21 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
 
 
 def picture(path: Path, turn: int, game: Game, data: Data) -> None:
-    """samples/00000300.png: the averaged game's samples from latents that stay the same, on the real data's scale."""
+    """samples/00000300.png: the averaged game's samples from latents that stay the same, on the real data's scale.
+
+    Of points in the plane also the discriminator, and where the generator's gradient would have its samples go.
+    """
     device = next(game.parameters()).device
     n = 16 * SHOWN if data.form.kind == "points" else SHOWN
+    rows = np.arange(n) % len(data.x)
     with seeds.measuring(game, seed=0):
-        c = None if data.c is None else torch.from_numpy(data.c[np.arange(n) % len(data.c)]).to(device)
-        x = data.form.to_user(game.sample(n, c).cpu().numpy())
+        c = None if data.c is None else torch.from_numpy(data.c[rows]).to(device)
+        if drawable(game, data.form):
+            figure = plane(game, data.form, Batch(torch.from_numpy(data.x[rows]).to(device), c))
+        else:
+            generated = data.form.to_user(game.sample(n, c).cpu().numpy())
+            figure = drawing(data.form, generated, data.form.to_user(data.x[rows]))
     (path / "samples").mkdir(exist_ok=True)
-    figure = drawing(data.form, x, data.form.to_user(data.x[:n]))
     folder.write(path / "samples" / f"{turn:08d}.png", figures.png(figure))
 
 
@@ -200,10 +217,11 @@ def section(run: "Run") -> Section:
         ("hardware", f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"),
     ]
     rows = journal.read(run.folder / "metrics.jsonl")
-    events = [row["event"] for row in rows if "event" in row]
+    events, found = [row["event"] for row in rows if "event" in row], findings(rows)
     rows = [row for row in rows if "losses" in row]
     notes = [*run.notes, *events, *run.skipped]
-    return Section(run.folder.name, facts, recipes.text(run.recipe), rows, real, generated, notes, _commands(run))
+    toml, commands = recipes.text(run.recipe), _commands(run)
+    return Section(run.folder.name, facts, toml, rows, real, generated, notes, commands, found)
 
 
 def _commands(run: "Run") -> list[tuple[str, str]]:

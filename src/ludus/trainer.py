@@ -14,7 +14,7 @@ from ludus import seeds
 from ludus.data.sampler import Sampler
 from ludus.errors import Diverged, UserError, unknown
 from ludus.game import Batch, Game, Loss, Player
-from ludus.ranges import Count, Positive, Share
+from ludus.ranges import Count, NotNegative, Positive, Share
 
 
 class Callback:
@@ -49,9 +49,11 @@ class Trainer:
         steps: turns in all.
         lr: learning rate; `rates` gives a player another, {"discriminator": 4e-4} (two time scales).
         betas: Adam's; RMSprop takes the second as its decay, SGD none.
-        play: whether each player answers the latest move, or all move at once.
+        play: whether each player answers the latest move, or all move at once; in the ways of `play.py`.
+        consensus: weight of the consensus term in every player's gradient, which must be twice differentiable.
         every: periods in place of the game's own, {"discriminator": 2}: moves on every second turn.
         hold_above: a player is held while its accuracy is above its limit, {"discriminator": 0.8}.
+        hold_below: a player is held while the norm of its gradient is below this multiple of the others' largest.
     """
 
     def __init__(
@@ -67,15 +69,17 @@ class Trainer:
         rates: dict[str, Positive] | None = None,
         optimiser: Literal["adam", "rmsprop", "sgd"] = "adam",
         betas: tuple[Share, Share] = (0.5, 0.99),
-        play: Literal["alternate", "simultaneous"] = "alternate",
+        play: Literal["alternate", "simultaneous", "extragradient", "optimistic"] = "alternate",
+        consensus: NotNegative = 0.0,
         every: dict[str, Count] | None = None,
         hold_above: dict[str, float] | None = None,
+        hold_below: dict[str, Positive] | None = None,
     ):
         if steps < 1:
             raise UserError(f"steps = {steps}: a run has at least one turn")
         self.game, self.sampler, self.callbacks = game, sampler, list(callbacks)
         self.device = next(game.parameters()).device
-        self.players = _players(game, every or {}, {**(rates or {}), **(hold_above or {})})
+        self.players = _players(game, every or {}, {**(rates or {}), **(hold_above or {}), **(hold_below or {})})
         self.parameters = {name: player.parameters for name, player in self.players.items()}
         for name, owned in self.parameters.items():
             if not owned:
@@ -84,8 +88,11 @@ class Trainer:
         self.optimisers = {
             name: _optimiser(optimiser, self.parameters[name], self.rates[name], betas) for name in self.players
         }
-        self.play, self.schedule = plays.PLAYS[play], _schedule(hold_above)
+        self.play, self.schedule = plays.PLAYS[play], _schedule(hold_above, hold_below)
+        self.consensus, game.attached = consensus, consensus > 0
+        self.measured = bool(hold_below)  # whether each gradient's norm is
         self.gradients: dict[str, tuple[Tensor, ...]] = {}
+        self.past: dict[str, tuple[Tensor, ...]] = {}  # optimistic play's, of the turn before
         self.losses: dict[str, Loss] = {}
         self.turn, self.steps, self.seconds, self.stop = 0, steps, 0.0, False
         self.seed, self.rollbacks = seed, rollbacks
@@ -94,14 +101,26 @@ class Trainer:
     # One player
 
     def gradient(self, name: str, batch: Batch) -> None:
-        """The gradient of a player's loss in its own parameters, and in no others."""
-        loss = self.players[name].loss(batch)
-        self.gradients[name] = torch.autograd.grad(loss.total, self.parameters[name], allow_unused=True)
-        for gradient, p in zip(self.gradients[name], self.parameters[name]):
+        """The gradient of a player's loss in its own parameters, and in no others; and what consensus adds to it."""
+        if self.consensus:
+            batch = Batch(*batch)  # all players' losses, on fakes of their own
+            losses = {other: player.loss(batch) for other, player in self.players.items()}
+            field = {other: self._gradient(other, loss, create_graph=True) for other, loss in losses.items()}
+            loss, self.gradients[name] = losses[name], plays.consensus(self, name, field)
+        else:
+            loss = self.players[name].loss(batch)
+            self.gradients[name] = self._gradient(name, loss)
+        norm = {"gradient": torch.nn.utils.get_total_norm(self.gradients[name])} if self.measured else {}
+        self._keep(name, loss._replace(seen=loss.seen | norm))
+
+    def _gradient(self, name: str, loss: Loss, create_graph: bool = False) -> tuple[Tensor, ...]:
+        owned = self.parameters[name]
+        gradients = torch.autograd.grad(loss.total, owned, allow_unused=True, create_graph=create_graph)
+        for gradient, p in zip(gradients, owned):
             if gradient is None:
                 unused = next(key for key, value in self.game.named_parameters() if value is p)
                 raise UserError(f"the {name}'s loss does not depend on {unused}: use it, or freeze it")
-        self._keep(name, loss)
+        return gradients
 
     def move(self, name: str) -> None:
         """One step of a player's optimiser along the gradient that it holds."""
@@ -122,7 +141,10 @@ class Trainer:
             seeds.restore(self.random)
             batch, names = next(self.sampler), self.schedule(self)
             for name in plays.every(self):
-                if name not in names:
+                if name not in names and self.measured:
+                    self.gradient(name, batch)
+                    self.gradients.pop(name)
+                elif name not in names:
                     with torch.no_grad():
                         self._keep(name, self.players[name].loss(batch))
             self.play(self, names, batch)
@@ -169,6 +191,8 @@ class Trainer:
         for name, optimiser in self.optimisers.items():
             for i, p in enumerate(self.parameters[name]):
                 tensors |= {f"optimiser/{name}/{i}/{key}": v for key, v in optimiser.state.get(p, {}).items()}
+        for name, gradients in self.past.items():
+            tensors |= {f"past/{name}/{i}": gradient for i, gradient in enumerate(gradients)}
         for name, loss in self.losses.items():
             for part, values in loss._asdict().items():
                 tensors |= {f"losses/{name}/{part}/{key}": value for key, value in values.items()}
@@ -189,6 +213,11 @@ class Trainer:
                 entry = under(f"optimiser/{name}/{i}/", tensors)
                 if entry:
                     optimiser.state[p] = {key: _like(value, p, optimiser) for key, value in entry.items()}
+        self.past = {
+            name: tuple(torch.empty_like(p).copy_(tensors[f"past/{name}/{i}"]) for i, p in enumerate(owned))
+            for name, owned in self.parameters.items()
+            if f"past/{name}/0" in tensors
+        }
         self.losses = {name: _loss(under(f"losses/{name}/", tensors), self.device) for name in self.players}
         self.losses = {name: loss for name, loss in self.losses.items() if loss.terms}
         self.random = {kind: value.cpu() for kind, value in under("random/", tensors).items()}
@@ -228,8 +257,10 @@ def _players(game: Game, every: dict[str, int], others: dict) -> dict[str, Playe
     return players | {name: dataclasses.replace(players[name], every=period) for name, period in every.items()}
 
 
-def _schedule(hold_above: dict[str, float] | None) -> plays.Schedule:
-    return plays.hold_above(hold_above) if hold_above else plays.every
+def _schedule(hold_above: dict[str, float] | None, hold_below: dict[str, float] | None) -> plays.Schedule:
+    given = [(plays.hold_above, hold_above), (plays.hold_below, hold_below)]
+    holds = [hold(limits) for hold, limits in given if limits]
+    return lambda trainer: [name for name in plays.every(trainer) if all(name in hold(trainer) for hold in holds)]
 
 
 def _optimiser(name: str, owned: list[Tensor], lr: float, betas: tuple[Share, Share]) -> torch.optim.Optimizer:

@@ -15,7 +15,7 @@ class Annealing(Callback):
     Args:
         hold: share of the turns before anything changes.
         decay: the learning rates end at this multiple of where they began.
-        values: attributes of the game by name, (first, last): {"gamma": (1.0, 0.1)}.
+        values: numbers of the game, (first, last), by name: {"gamma": (1.0, 0.1), "discriminator.noise": (0.5, 0.0)}.
     """
 
     def __init__(
@@ -33,7 +33,8 @@ class Annealing(Callback):
             for group in optimiser.param_groups:
                 group["lr"] = trainer.rates[name] * _between(1.0, self.decay, gone)
         for name, (first, last) in self.values.items():
-            setattr(trainer.game, name, _between(first, last, gone))
+            module, _, number = name.rpartition(".")
+            setattr(trainer.game.get_submodule(module), number, _between(first, last, gone))
 
 
 def _between(first: float, last: float, gone: float) -> float:

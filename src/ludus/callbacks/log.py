@@ -1,5 +1,6 @@
 """metrics.jsonl."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ludus.runs.journal import Journal
@@ -16,12 +17,15 @@ def row(trainer: Trainer) -> dict:
 
 
 class Log(Callback):
-    """Appends a line to metrics.jsonl on every tenth turn and on the last; a loss that is not finite ends the run."""
+    """Appends a line to metrics.jsonl on every tenth turn and on the last; a loss that is not finite ends the run.
+
+    more: what others have to say in the line of this turn.
+    """
 
     journal: Journal | None = None
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, more: Callable[[], dict] = dict):
+        self.path, self.more = path, more
 
     def start(self, trainer: Trainer) -> None:
         self.journal = Journal(self.path)
@@ -29,7 +33,7 @@ class Log(Callback):
     def after(self, trainer: Trainer) -> None:
         if trainer.turn % EVERY == 0 or trainer.turn == trainer.steps:
             trainer.check_losses()
-            self.journal.append(row(trainer))
+            self.journal.append(row(trainer) | self.more())
 
     def close(self, trainer: Trainer) -> None:
         if self.journal:

@@ -4,6 +4,6 @@ from ludus.figures.curves import curves
 from ludus.figures.grids import grid, limits_of, side_by_side
 from ludus.figures.neutrons import panels
 from ludus.figures.points import points
-from ludus.figures.save import data_url, png
+from ludus.figures.save import data_url, png, svg
 
-__all__ = ["curves", "data_url", "grid", "limits_of", "panels", "png", "points", "side_by_side"]
+__all__ = ["curves", "data_url", "grid", "limits_of", "panels", "png", "points", "side_by_side", "svg"]

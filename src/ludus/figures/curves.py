@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ludus.figures.save import COLOURS, FAINT, INK, blank, plain
+from ludus.figures.save import COLOURS, FAINT, INK, blank, plain, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,13 +77,8 @@ def _panel(axes: Axes, title: str, terms: Mapping[str, np.ndarray], window: int)
     broken = sum(int((~np.isfinite(v)).sum()) for v in lines)
     said = [f"{beyond:,} clipped"] * (beyond > 0) + [f"{broken:,} NaN or infinite"] * (broken > 0)
     axes.set_ylim(low, high)
-    axes.set_title(plain(title), fontsize=9, color=INK, weight="bold", loc="left")
+    styled(axes, plain(title), "", "value" if title == "seen" else "loss")
     axes.set_title(", ".join(said), fontsize=7, color=COLOURS[1], loc="right")
-    axes.set_ylabel("value" if title == "seen" else "loss", fontsize=8, color=INK)
-    axes.tick_params(labelsize=7, color=FAINT, labelcolor=INK)
-    axes.grid(color="#e4e6e9", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.spines[:].set_visible(False)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1.03), frameon=False, fontsize=8, labelcolor=INK, handlelength=1.2)
 
 

@@ -76,14 +76,21 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
+def square(array: np.ndarray) -> np.ndarray:
+    """The ends of two axes of equal units on which all points (n, 2) are seen, (2, 2): a row for each axis."""
+    ranges = np.array([_range(column) for column in array.T])
+    centre, half = ranges.mean(1), np.ptp(ranges, axis=1).max() / 2
+    return np.stack([centre - half, centre + half], axis=1)
+
+
 def _same_axes(panels, arrays: Mapping[str, np.ndarray]) -> None:
     """The first group's axes for all, so that a generator gone astray does not shrink the truth to a dot."""
     first = next(iter(arrays.values()))[:, :2]
-    ranges = np.array([_range(column) for column in first.T])
     if first.shape[1] == 2:
-        centre, half = ranges.mean(1), np.ptp(ranges, axis=1).max() / 2
-        ranges = np.stack([centre - half, centre + half], axis=1)  # a square shows both in equal units
+        ranges = square(first)
         panels[0].set_ylim(ranges[1])
+    else:
+        ranges = np.array([_range(first[:, 0])])
     panels[0].set_xlim(ranges[0])
     for axes, array in zip(panels, arrays.values()):
         if first.shape[1] == 2:

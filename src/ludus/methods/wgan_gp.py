@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ludus.game import Batch, Game, Loss, Player
 from ludus.losses.adversarial import ordered
-from ludus.losses.penalties import gradient_penalty
+from ludus.losses.penalties import Lazily, gradient_penalty
 from ludus.networks.check import check_rows_alone
 from ludus.ranges import Count, NotNegative
 
@@ -33,6 +33,8 @@ class WGANGP(Game):
         generator: (z, c) -> x.    discriminator: the critic f, (x, c) -> (B,).    prior: z ~ p(z).
         weight: λ of the penalty (the paper: 10 for images, 0.1 for the 2-D toys).    target: the slope it asks for.
         n_critic: critic moves per generator move.
+        one_sided: only a slope above the target costs, E max(0, |∇f(x̂)| − target)² (Petzka et al. 2018).
+        lazy: the penalty is taken on every lazy-th move of the critic, lazy times as strong.
     """
 
     def __init__(
@@ -44,16 +46,19 @@ class WGANGP(Game):
         weight: NotNegative = 10.0,
         target: NotNegative = 1.0,
         n_critic: Count = 5,
+        one_sided: bool = False,
+        lazy: Count = 1,
     ):
         super().__init__()
         check_rows_alone(discriminator)
         self.generator, self.discriminator, self.prior = generator, discriminator, prior
         self.weight, self.target, self.n_critic = weight, target, n_critic
+        self.one_sided, self.lazy, self.lazily = one_sided, lazy, Lazily(lazy)
 
     @property
     def players(self) -> dict[str, Player]:
         return {
-            "discriminator": Player([self.discriminator], self.discriminator_loss),
+            "discriminator": Player([self.discriminator], self.discriminator_loss, after=self.lazily.moved),
             "generator": Player([self.generator], self.generator_loss, every=self.n_critic),
         }
 
@@ -61,10 +66,12 @@ class WGANGP(Game):
         return self.generator(self.prior.sample(n), c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)
-        penalty = self.weight * gradient_penalty(f, batch.x, fake, self.target)
-        real, fake = f(batch.x), f(fake)
-        return Loss({"fake": fake.mean(), "real": -real.mean(), "penalty": penalty}, {"accuracy": ordered(real, fake)})
+        f, x_fake = partial(self.discriminator, c=batch.c), self.shown(batch)
+        real, fake, penalty = f(batch.x), f(x_fake), {}
+        if factor := self.lazily.factor:
+            slopes = gradient_penalty(f, batch.x, x_fake, len(x_fake) // len(fake), self.target, self.one_sided)
+            penalty = {"penalty": factor * self.weight * slopes}
+        return Loss({"fake": fake.mean(), "real": -real.mean()} | penalty, {"accuracy": ordered(real, fake)})
 
     def generator_loss(self, batch: Batch) -> Loss:
         return Loss({"fake": -self.discriminator(self.live(batch), c=batch.c).mean()})

@@ -1,12 +1,15 @@
 """One forward of each role before anything is trained: a network that does not fit is named in one line."""
 
 import inspect
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from ludus import seeds
 from ludus.errors import UserError
+from ludus.networks.heads import MINIBATCH
+from ludus.networks.lenses import packed
+from ludus.networks.pairs import joined
 
 
 def batch_norm(module: nn.Module) -> bool:
@@ -16,38 +19,58 @@ def batch_norm(module: nn.Module) -> bool:
 
 def check_rows_alone(discriminator: nn.Module) -> None:
     """Raises UserError where a layer mixes rows: the slope at one row then depends on the others."""
-    if batch_norm(discriminator):
-        raise UserError("slope penalties need a discriminator that treats each row on its own: take its batch norm out")
+    mixing = {"batch norm": nn.modules.batchnorm._BatchNorm, "minibatch layer": tuple(MINIBATCH.values())}
+    for name, kinds in mixing.items():
+        if any(isinstance(m, kinds) for m in discriminator.modules()):
+            raise UserError(
+                "slope penalties need a discriminator that treats each row on its own, else the slope at one row "
+                f"depends on the others: take its {name} out"
+            )
+
+
+def check_features(discriminator: nn.Module, why: str) -> None:
+    """Raises UserError where a discriminator does not show its features."""
+    if not callable(getattr(discriminator, "features", None)):
+        raise UserError(f"discriminator ({_name(discriminator)}) has no features(x, c) -> (batch, width): {why}")
+
+
+CALLS = {"generator": ("z", "x"), "discriminator": ("x", "logits"), "reconstructor": ("x", "z")}  # role: takes, gives
 
 
 def check_roles(
-    generator: nn.Module, discriminator: nn.Module, prior: nn.Module, shape: tuple[int, ...], condition: int = 0
+    parts: Mapping[str, nn.Module], shape: tuple[int, ...], condition: int = 0, *, pairs: bool = False, pack: int = 1
 ) -> None:
-    """Calls generator(z, c=c) and discriminator(x, c=c) with two rows and compares what comes out with the data.
+    """Calls each network with two rows, as `CALLS` and its c say, and compares what comes out with what is asked for.
 
-    Runs in eval mode without gradient and restores the mode; the random state is left as it was.
+    parts: networks by role, and the prior;  shape, condition: of the data;  pairs: the discriminator sees (x, z), the
+    z in front of its c;  pack: it sees so many rows as one, and is called with two packs. Runs in eval mode without
+    gradient and restores the mode; the random state is left as it was.
     Raises UserError in one line: which network, what it got, what came out and what was expected.
     """
-    expected = (2, *shape)
-    with seeds.measuring(nn.ModuleList([generator, discriminator])):
-        z = prior.sample(2)
-        c = torch.zeros(2, condition, dtype=z.dtype, device=z.device) if condition else None
-        x = _call("generator", "z", generator, z, c)
-        if tuple(x.shape) != expected:
-            raise UserError(
-                f"generator ({_name(generator)}) gave {tuple(x.shape)}, the data are {expected}: its output must be "
-                f"(batch, {', '.join(map(str, shape))})"
-            )
-        logits = _call("discriminator", "x", discriminator, x, c)
-        if tuple(logits.shape) == (2, 1):
-            raise UserError(
-                f"discriminator ({_name(discriminator)}) gave (2, 1), logits are (2,): squeeze them, `.squeeze(1)`"
-            )
-        if tuple(logits.shape) != (2,):
-            raise UserError(
-                f"discriminator ({_name(discriminator)}) gave {tuple(logits.shape)} for x {expected}: logits are (2,), "
-                "one number a sample"
-            )
+    networks = {role: part for role, part in parts.items() if role != "prior"}
+    with seeds.measuring(nn.ModuleList(networks.values())):
+        z = parts["prior"].sample(2 * pack)
+        c = z.new_zeros(len(z), condition) if condition else None
+        rows = {"z": z, "x": z.new_zeros(len(z), *shape), "logits": z.new_zeros(2)}
+        for role, network in networks.items():
+            takes, gives = CALLS[role]
+            taken, seen = rows[takes], c
+            if role == "discriminator":
+                seen = joined(z, c) if pairs else c
+                taken, seen = packed(taken, pack), seen if seen is None else packed(seen, pack)
+            found = tuple(_call(role, takes, network, taken, seen).shape)
+            expected, who = tuple(rows[gives].shape), f"{role} ({_name(network)}) gave {found}"
+            if found == expected:
+                continue
+            if gives == "x":
+                raise UserError(
+                    f"{who}, the data are {expected}: its output must be (batch, {', '.join(map(str, shape))})"
+                )
+            if gives == "z":
+                raise UserError(f"{who}, z from the prior are {expected}: it must give one z for each x")
+            if found == (2, 1):
+                raise UserError(f"{who}, logits are (2,): squeeze them, `.squeeze(1)`")
+            raise UserError(f"{who} for x {tuple(taken.shape)}: logits are (2,), one number a sample")
 
 
 def _call(role: str, argument: str, network: nn.Module, value: Tensor, c: Tensor | None) -> Tensor:

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from ludus.errors import UserError
 
@@ -58,6 +59,53 @@ class Trunk(nn.Module):
             return self.rest(self.first(x))
         h = self.first(x) + self.shift(k)[:, :, None, None]
         return self.rest(h) * (1 + self.scale(k))
+
+
+REFERENCE = 64  # rows
+
+
+class VirtualNorm(nn.Module):
+    """Virtual batch norm: a row by the moments of a reference batch and of itself (Salimans et al. 2016).
+
+    (B, F, ...) -> the same, y = weight · (h − μ) / √(σ² + 10⁻⁵) + bias with μ and σ² of each of the F maps over the
+    first REFERENCE rows, which `WithReference` puts in front, and the row itself. No row sees another of its batch.
+    """
+
+    def __init__(self, maps: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(maps)), nn.Parameter(torch.zeros(maps))
+
+    def forward(self, h: Tensor) -> Tensor:
+        flat = h.flatten(2) if h.dim() > 2 else h[:, :, None]
+        off = flat - flat[:REFERENCE].mean((0, 2))[:, None]
+        share = off.new_full((len(h), 1, 1), 1 / (REFERENCE + 1))  # of the row itself in its moments
+        share[:REFERENCE] = 0  # the reference rows are in already
+        variance = off[:REFERENCE].square().mean((0, 2))[:, None]
+        mean = share * off.mean(2, keepdim=True)  # from here on relative to the reference's: nothing cancels
+        variance = torch.lerp(variance.expand_as(mean), off.square().mean(2, keepdim=True), share) - mean.square()
+        y = self.weight[:, None] * (off - mean) * (variance + 1e-5).rsqrt() + self.bias[:, None]
+        return y.view_as(h)
+
+
+class WithReference(nn.Module):
+    """body(h), h (B, width), with the reference batch of its `VirtualNorm`s in front, which is taken off again.
+
+    The reference is the first batch seen in train mode, repeated or cut to REFERENCE rows; it stays, as a buffer. Until
+    then a batch is its own.
+    """
+
+    def __init__(self, body: nn.Module, width: int):
+        super().__init__()
+        self.body = body
+        self.register_buffer("reference", torch.zeros(REFERENCE, width))
+        self.register_buffer("chosen", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, h: Tensor) -> Tensor:
+        reference = self.reference if self.chosen else h.detach()[torch.arange(REFERENCE) % len(h)]
+        if self.training and not self.chosen:
+            self.reference.copy_(reference)
+            self.chosen.fill_(True)
+        return self.body(torch.cat([reference, h]))[REFERENCE:]
 
 
 class Crop(nn.Module):
@@ -121,3 +169,18 @@ def normal(layer: nn.Linear | nn.Conv2d, gain: float = 1.0) -> nn.Module:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def unit_norms(network: nn.Module) -> None:
+    """Divides the weight of every linear layer and convolution by its largest singular value (Miyato et al. 2018).
+
+    A linear layer then has the Lipschitz constant 1. The matrix of a convolution is its weight laid out as
+    (F, C·kh·kw), as in the paper, which allows it a constant of √(⌈kh / stride⌉ ⌈kw / stride⌉). The singular value
+    follows the weight by one power iteration at each forward in train mode; its vectors are buffers. A weight of
+    zeros has none: it starts as `normal` has it.
+    """
+    for layer in list(network.modules()):
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            if not layer.weight.any():
+                normal(layer)
+            spectral_norm(layer)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ludus.errors import unknown
-from ludus.networks.heads import logits
-from ludus.networks.layers import given, inputs, positive, range_of
+from ludus.networks.heads import head, logits
+from ludus.networks.layers import given, inputs, positive, range_of, unit_norms
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -75,6 +75,7 @@ class MlpDiscriminator(nn.Module):
     """logit = w · features(x, c) + b with `depth` hidden layers of `width` units; (x, known(c)) is the input.
 
     Weights and biases start at torch's default U(±1/√fan_in), whose sd is 1/√(3·fan_in).
+    minibatch: a layer of `heads` before the last one;  spectral: `layers.unit_norms`.
     forward(x (B, *shape), c (B, K) | None) -> logits (B,), at least float32; `features` gives (B, width).
     """
 
@@ -86,12 +87,17 @@ class MlpDiscriminator(nn.Module):
         width: int = 128,
         depth: int = 3,
         activation: Literal["relu", "leaky_relu", "tanh", "elu"] = "leaky_relu",
+        minibatch: Literal["none", "discrimination", "deviation"] = "none",
+        spectral: bool = False,
     ):
         super().__init__()
         self.shape, self.condition = shape, condition
         self.width, self.depth, self.activation = width, depth, activation
+        self.minibatch, self.spectral = minibatch, spectral
         self.features = _Features(math.prod(shape), condition, width, depth, activation)
-        self.head = nn.Linear(width, 1)
+        self.head = head(width, minibatch)
+        if spectral:
+            unit_norms(self)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         return logits(self.head(self.features(x, c)))

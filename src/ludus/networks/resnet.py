@@ -1,13 +1,15 @@
 """Residual networks without normalisation, as R3GAN has them (Huang et al. 2024, arXiv:2501.05441)."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from ludus.errors import UserError
-from ludus.networks.heads import logits
-from ludus.networks.layers import Crop, Trunk, given, halved, image, inputs, normal, positive, range_of
+from ludus.networks.heads import head, logits
+from ludus.networks.layers import Crop, Trunk, given, halved, image, inputs, normal, positive, range_of, unit_norms
 
 GAIN = math.sqrt(2 / (1 + 0.2**2))  # keeps the variance through a leaky ReLU 0.2
 
@@ -107,7 +109,8 @@ class ResnetDiscriminator(nn.Module):
     """The generator's mirror: 1×1 from the C channels, stages at H×W, H/2×W/2, ..., a basis on the last, a linear head.
 
     widths: the maps of each stage, coarsest first as in the generator;  blocks, groups: as there. Halving is the mean
-    of 2×2 pixels. c enters as `layers.Trunk` says.
+    of 2×2 pixels. c enters as `layers.Trunk` says. minibatch: a layer of `heads` before the last one;  spectral:
+    `layers.unit_norms`, which ends Fixup: the blocks' last convolutions then start like the others.
     forward(x (B, C, H, W), c (B, K) | None) -> logits (B,), at least float32; `features` gives (B, widths[0]). Raises
     UserError where the data are no images or `groups` does not divide twice a width.
     """
@@ -120,10 +123,13 @@ class ResnetDiscriminator(nn.Module):
         widths: tuple[int, ...] = (64, 64, 64, 64),
         blocks: int = 1,
         groups: int = 8,
+        minibatch: Literal["none", "discrimination", "deviation"] = "none",
+        spectral: bool = False,
     ):
         super().__init__()
         self.shape, self.condition = shape, condition
         self.widths, self.blocks, self.groups = widths, blocks, groups
+        self.minibatch, self.spectral = minibatch, spectral
         channels, height, length = image(shape, "resnet")
         positive(widths=widths, blocks=blocks, groups=groups)
         times = _halvings(shape, len(widths))
@@ -137,7 +143,10 @@ class ResnetDiscriminator(nn.Module):
         layers.append(_Basis(widths[0], (halved(height, times), halved(length, times)), transpose=True))
         first = normal(nn.Conv2d(channels, fine_to_coarse[0], 1))
         self.features = Trunk(first, nn.Sequential(*layers), condition, widths[0])
-        self.head = normal(nn.Linear(widths[0], 1))
+        self.head = head(widths[0], minibatch, normal)
+        if spectral:
+            unit_norms(self)
+            spectral_norm(layers[-1], "basis")  # as a convolution of one group a map
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         return logits(self.head(self.features(x, c)))

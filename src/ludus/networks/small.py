@@ -1,10 +1,12 @@
 """Small networks for images on a CPU: few convolutions, no batch norm (the R1 and R2 penalties are per sample)."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from ludus.networks.heads import logits
-from ludus.networks.layers import Crop, Trunk, given, halved, he, image, inputs, normal, positive, range_of
+from ludus.networks.heads import head, logits
+from ludus.networks.layers import Crop, Trunk, given, halved, he, image, inputs, normal, positive, range_of, unit_norms
 
 
 class SmallGenerator(nn.Module):
@@ -57,14 +59,25 @@ class SmallGenerator(nn.Module):
 class SmallDiscriminator(nn.Module):
     """Three 3×3 convolutions of stride 2 with `width`, 2 `width`, 4 `width` maps, then dense `hidden`; leaky ReLU 0.2.
 
-    c enters as `layers.Trunk` says. 0.155 M parameters for 28×28. forward(x (B, C, H, W), c (B, K) | None) -> logits
+    c enters as `layers.Trunk` says. 0.155 M parameters for 28×28. minibatch: a layer of `heads` before the last one;
+    spectral: `layers.unit_norms`. forward(x (B, C, H, W), c (B, K) | None) -> logits
     (B,), at least float32; `features` gives (B, hidden). Raises UserError where the data are no images.
     """
 
-    def __init__(self, shape: tuple[int, int, int], condition: int = 0, *, width: int = 16, hidden: int = 128):
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        condition: int = 0,
+        *,
+        width: int = 16,
+        hidden: int = 128,
+        minibatch: Literal["none", "discrimination", "deviation"] = "none",
+        spectral: bool = False,
+    ):
         super().__init__()
         self.shape, self.condition = shape, condition
         self.width, self.hidden = width, hidden
+        self.minibatch, self.spectral = minibatch, spectral
         channels, height, length = image(shape, "small")
         positive(width=width, hidden=hidden)
         rest = nn.Sequential(
@@ -79,7 +92,9 @@ class SmallDiscriminator(nn.Module):
         )
         first = nn.Conv2d(channels, width, 3, stride=2, padding=1)
         self.features = Trunk(first.apply(he), rest.apply(he), condition, hidden)
-        self.head = normal(nn.Linear(hidden, 1))
+        self.head = head(hidden, minibatch, normal)
+        if spectral:
+            unit_norms(self)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         return logits(self.head(self.features(x, c)))

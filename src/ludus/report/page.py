@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ludus import figures
+from ludus.doctor.findings import Finding
 from ludus.figures.curves import logged
 
 PIXELS = 64 * 32 * 32  # about as many as a grid shows without shrinking: 64 digits, 16 spectra of 20×200
@@ -33,6 +34,7 @@ class Section:
     facts: (label, value) pairs, what was run, for how long, on what. rows: metrics as in metrics.jsonl.
     real, generated: (n, H, W[, C]) images, or (n, D) or (n,) points, in the user's units, unselected. notes: what was
     done to the data, and what happened on the way. commands: (what it does, command) pairs, how to go on.
+    findings: the doctor's.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Section:
     generated: np.ndarray | None = None
     notes: Sequence[str] = ()
     commands: Sequence[tuple[str, str]] = ()
+    findings: Sequence[Finding] = ()
 
 
 def page(title: str, runs: Sequence[Section], summary: str = "") -> str:
@@ -64,6 +67,7 @@ def _section(i: int, run: Section) -> str:
     parts = [
         _part("Real and generated", _pictures(run)),
         _part("Losses", _losses(run)),
+        _part("What the doctor found", _findings(run.findings)),
         _part("What was run", _table(run.facts)),
         _part("How to go on", _commands(run.commands)),
         _part("Worth knowing", _list(run.notes)),
@@ -130,6 +134,14 @@ def _table(facts: Sequence[tuple[str, Any]]) -> str:
 def _commands(commands: Sequence[tuple[str, str]]) -> str:
     items = "".join(f"<li>{escape(what)}<pre><code>{escape(line)}</code></pre></li>" for what, line in commands)
     return f'<ul class="commands">{items}</ul>' if items else ""
+
+
+def _findings(found: Sequence[Finding]) -> str:
+    items = "".join(
+        f"<li><b>{escape(each.name)}</b>, {escape(each.turns)}: {escape(each.evidence)}. {escape(each.advice)}</li>"
+        for each in found
+    )
+    return f"<ul>{items}</ul>" if items else ""
 
 
 def _list(notes: Sequence[str]) -> str:

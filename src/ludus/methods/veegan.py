@@ -1,0 +1,88 @@
+"""VEEGAN: a reconstructor that maps data back to noise."""
+
+from torch import Tensor, nn
+
+from ludus.game import Batch, Game, Loss, Player
+from ludus.losses import adversarial
+from ludus.networks.pairs import joined
+from ludus.ranges import NotNegative
+
+BIBTEX = """@inproceedings{srivastava2017veegan,
+  title     = {{VEEGAN}: Reducing Mode Collapse in {GAN}s using Implicit Variational Learning},
+  author    = {Srivastava, Akash and Valkov, Lazar and Russell, Chris and Gutmann, Michael U. and Sutton, Charles},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {30},
+  year      = {2017},
+}"""
+
+
+class VEEGAN(Game):
+    """A reconstructor F maps data back to the noise they came from; the generator helps it (Srivastava et al. 2017).
+
+    With logits a of the pairs (x, z), z ~ p(z) and x̃ = G(z):
+
+        discriminator   −E log σ(a(x̃, z)) − E log(1 − σ(a(x, F(x))))       at its best a = log q(x|z) p(z) / p(z|x) p(x)
+        reconstructor   E|z − F(x̃)|²
+        generator       E a(x̃, z) + weight · E|z − F(x̃)|²
+
+    where p(z|x) is F's law. F undoes G. On data that G does not produce it then gives something else than N(0, 1),
+    and the discriminator sees it: a dropped mode costs the generator. Here the logit is high on generated pairs.
+
+    The reconstructor's loss is that of the paper's Algorithm 1: no gradient reaches F through the discriminator.
+
+    Args:
+        generator: (z, c) -> x.    reconstructor: (x, c) -> z (B, d).    prior: z ~ p(z).
+        discriminator: (x, c) -> logits (B,), which gets the pair's z in front of c, (B, d + K).
+        weight: of the reconstruction in the generator's loss, where |z − F|² is a sum over the d numbers.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        reconstructor: nn.Module,
+        prior: nn.Module,
+        *,
+        weight: NotNegative = 1.0,
+    ):
+        super().__init__()
+        self.generator, self.discriminator, self.reconstructor = generator, discriminator, reconstructor
+        self.prior, self.weight = prior, weight
+
+    @property
+    def players(self) -> dict[str, Player]:
+        return {
+            "discriminator": Player([self.discriminator], self.discriminator_loss),
+            "reconstructor": Player([self.reconstructor], self.reconstructor_loss),
+            "generator": Player([self.generator], self.generator_loss),
+        }
+
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
+        return self.generator(self.prior.sample(n), c)
+
+    def pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(x̃, z), one for each row of the batch."""
+        z = self.prior.sample(len(batch.x))
+        return self.generator(z, batch.c), z
+
+    def logits(self, x: Tensor, z: Tensor, c: Tensor | None) -> Tensor:
+        """a(x, z)."""
+        return self.discriminator(x, c=joined(z, c))
+
+    def discriminator_loss(self, batch: Batch) -> Loss:
+        a_real = self.logits(batch.x, self.reconstructor(batch.x, batch.c), batch.c)
+        a_fake = self.logits(*self.pairs(batch), batch.c)
+        terms = {"fake": adversarial.real(a_fake), "real": adversarial.fake(a_real)}
+        return Loss(terms, {"accuracy": adversarial.accuracy(a_fake, a_real)})
+
+    def reconstructor_loss(self, batch: Batch) -> Loss:
+        return Loss({"reconstruction": self.distance(*self.pairs(batch), batch.c)})
+
+    def generator_loss(self, batch: Batch) -> Loss:
+        fake, z = self.pairs(batch)
+        ratio = self.logits(fake, z, batch.c).mean()
+        return Loss({"ratio": ratio, "reconstruction": self.weight * self.distance(fake, z, batch.c)})
+
+    def distance(self, x: Tensor, z: Tensor, c: Tensor | None) -> Tensor:
+        """E|z − F(x)|²."""
+        return (z - self.reconstructor(x, c)).square().sum(1).mean()
