@@ -95,7 +95,7 @@ def test_what_reaches_the_generator(many):
     found = gauge().measure(Line(slope=-3.0))
     assert found["slope"] == pytest.approx(1, abs=1e-3)  # four digits are kept
     assert found["force"] / 3 == pytest.approx(math.sqrt(math.pi), abs=4 * 2 * 0.655 / math.sqrt(N))
-    assert found["logit"] > 3
+    assert found["logit"] > 3  # N draws of 3 N(0, 1), per R = √π
 
 
 def test_the_logits_slope_of_each_cost_is_the_lectures():

@@ -61,12 +61,14 @@ METHODS = {
     ),
     "unrolled_gan": Method(
         "methods.unrolled_gan:UnrolledGAN",
-        points={"trainer.lr": 1e-3, "sampler.batch": 256, "trainer.steps": 5000},
+        points={"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000,
+                "annealing.hold": 0.5, "annealing.decay": 0.03},
         images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999]},
     ),
     "veegan": Method(
         "methods.veegan:VEEGAN",
-        points={"trainer.lr": 1e-3, "sampler.batch": 256, "trainer.steps": 5000},
+        points={"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000,
+                "annealing.hold": 0.5, "annealing.decay": 0.03},
         images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999]},
         pairs=True,
     ),

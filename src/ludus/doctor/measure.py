@@ -24,7 +24,7 @@ class Gauge:
         cells      the share of y in each of 20 cells of the data (k-means)      visits    the share of x̃ in each
         told       P(a(y) > a(x̃)), y held out: 1 where the discriminator is sure, ½ where it cannot tell
         memory     P(a(y) > a(y')), y trained on and y' held out: ½, unless they are known by heart
-        logit      the largest |a(x̃)|
+        logit      the largest |a(x̃)|, per R where that is above 1: a critic's value grows with the units of its data
         slope      E|∂L/∂a|      force    R E|∂L/∂x̃|    what reaches the generator, per sample
         response   E|G(z, c) − G(z, c')| / R, c' another row's condition
         within     E|G(z, c) − G(z', c)| / E|y − y'| of data with equal or neighbouring c
@@ -72,7 +72,7 @@ class Gauge:
         found, better = {"force": self.distance * by_x.flatten(1).norm(dim=1).sum()}, 1
         if a is not None:
             by_a = torch.autograd.grad(loss, a)[0]
-            found |= {"slope": by_a.abs().sum(), "logit": a.abs().max()}
+            found |= {"slope": by_a.abs().sum(), "logit": a.abs().max() / self.distance.clamp(min=1)}
             better = -1 if by_a.sum() > 0 else 1
         if alone:
             fake, real = (better * game.discriminator(each, c=self.real.c) for each in (x, self.real.x))

@@ -35,7 +35,8 @@ class UnrolledGAN(Game):
     Near the equilibrium of the Dirac-GAN the eigenvalues are those of R1 with γ = K · rate / 2.
 
     The K steps are plain gradient steps on the turn's own rows. (The authors' code takes Adam's, at 1e-4 and with the
-    discriminator's moments.) The discriminator must have no batch norm: its statistics would advance K + 1 times.
+    discriminator's moments.) On the ring of 8 modes a rate ten times the default already lost modes. The discriminator
+    must have no batch norm: its statistics would advance K + 1 times.
 
     Args:
         generator: (z, c) -> x.    discriminator: (x, c) -> logits (B,).    prior: z ~ p(z).
@@ -50,7 +51,7 @@ class UnrolledGAN(Game):
         *,
         cost: Literal["minimax", "heuristic"] = "heuristic",
         unroll: Many = 5,
-        rate: Positive = 0.1,
+        rate: Positive = 0.003,
     ):
         super().__init__()
         if batch_norm(discriminator):

@@ -1,5 +1,6 @@
 """VEEGAN: a reconstructor that maps data back to noise."""
 
+import torch
 from torch import Tensor, nn
 
 from ludus.game import Batch, Game, Loss, Player
@@ -19,21 +20,22 @@ BIBTEX = """@inproceedings{srivastava2017veegan,
 class VEEGAN(Game):
     """A reconstructor F maps data back to the noise they came from; the generator helps it (Srivastava et al. 2017).
 
-    With logits a of the pairs (x, z), z ~ p(z) and x̃ = G(z):
+    With logits a of the pairs (x, z), z ~ p(z), x̃ = G(z) and ẑ ~ p(z|x) = N(F(x), spread²):
 
-        discriminator   −E log σ(a(x̃, z)) − E log(1 − σ(a(x, F(x))))       at its best a = log q(x|z) p(z) / p(z|x) p(x)
+        discriminator   −E log σ(a(x̃, z)) − E log(1 − σ(a(x, ẑ)))       at its best a = log q(x|z) p(z) / p(z|x) p(x)
         reconstructor   E|z − F(x̃)|²
         generator       E a(x̃, z) + weight · E|z − F(x̃)|²
 
-    where p(z|x) is F's law. F undoes G. On data that G does not produce it then gives something else than N(0, 1),
-    and the discriminator sees it: a dropped mode costs the generator. Here the logit is high on generated pairs.
-
-    The reconstructor's loss is that of the paper's Algorithm 1: no gradient reaches F through the discriminator.
+    F undoes G. On data that G does not produce it then gives something else than p(z), and the discriminator sees it: a
+    dropped mode costs the generator. Here the logit is high on generated pairs. The losses are those of the paper's
+    algorithm 1: no gradient reaches F through the discriminator. Where z has more numbers than x determines, F(x) alone
+    lies on a surface that no z lies on, and the pairs are told apart at once: hence the spread, 1 as for z itself.
 
     Args:
         generator: (z, c) -> x.    reconstructor: (x, c) -> z (B, d).    prior: z ~ p(z).
         discriminator: (x, c) -> logits (B,), which gets the pair's z in front of c, (B, d + K).
         weight: of the reconstruction in the generator's loss, where |z − F|² is a sum over the d numbers.
+        spread: standard deviation of the reconstructor's law about F(x), in each of the d.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class VEEGAN(Game):
         prior: nn.Module,
         *,
         weight: NotNegative = 1.0,
+        spread: NotNegative = 1.0,
     ):
         super().__init__()
         self.generator, self.discriminator, self.reconstructor = generator, discriminator, reconstructor
-        self.prior, self.weight = prior, weight
+        self.prior, self.weight, self.spread = prior, weight, spread
 
     @property
     def players(self) -> dict[str, Player]:
@@ -70,7 +73,8 @@ class VEEGAN(Game):
         return self.discriminator(x, c=joined(z, c))
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        a_real = self.logits(batch.x, self.reconstructor(batch.x, batch.c), batch.c)
+        z = self.reconstructor(batch.x, batch.c)
+        a_real = self.logits(batch.x, z + self.spread * torch.randn_like(z), batch.c)
         a_fake = self.logits(*self.pairs(batch), batch.c)
         terms = {"fake": adversarial.real(a_fake), "real": adversarial.fake(a_real)}
         return Loss(terms, {"accuracy": adversarial.accuracy(a_fake, a_real)})
