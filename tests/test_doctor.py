@@ -188,7 +188,7 @@ ILL = {
 
 
 def rows(*changes, every=50):
-    return [{"turn": every * i, "doctor": FINE | change} for i, change in enumerate(changes, 1)]
+    return [{"turn": every * i, "doctor": FINE | {"moves": every * i} | change} for i, change in enumerate(changes, 1)]
 
 
 @pytest.mark.parametrize("name", ILL)
@@ -214,7 +214,7 @@ def test_a_game_without_a_discriminator_is_judged_by_its_samples():
     without = {"told", "slope", "force", "logit", "memory", "response", "within", "tells"}
     bare = lambda change: {k: v for k, v in (FINE | change).items() if k not in without}  # noqa: E731
     for change, name in [({}, doctor.HEALTHY), (ILL[doctor.COLLAPSE], doctor.COLLAPSE)]:
-        (found,) = findings([{"turn": 50 * i, "doctor": bare(change)} for i in range(1, 11)])
+        (found,) = findings([{"turn": 50 * i, "doctor": bare(change) | {"moves": 50 * i}} for i in range(1, 11)])
         assert found.name == name
 
 
@@ -321,8 +321,7 @@ def test_its_lines_are_those_of_the_log():
 
 
 @pytest.mark.parametrize("settings, name", [
-    ({"method.cost": "minimax", "trainer.rates": {"discriminator": 2e-3, "generator": 1e-4},
-      "trainer.every": {"generator": 5}}, doctor.VANISHING),
+    ({"method.cost": "minimax", "trainer.rates": {"discriminator": 2e-3, "generator": 1e-5}}, doctor.VANISHING),
     ({"method.penalties": {"r1": 0.1}}, doctor.HEALTHY),
 ])  # fmt: skip
 def test_a_planted_illness_and_a_healthy_run(settings, name, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 Look = Mapping[str, Any]  # a row's "doctor" entry, as measure.Gauge says
 
-SETTLED = 150  # turns before which nothing is named: every game begins with samples that are alike and easily told
+SETTLED = 150  # moves of each player before anything is named: every game begins with samples that are easily told
 LOOKS = 4  # over which something holds before it is named, by their median or at each
 HEALTHY, DIVERGENCE = "healthy", "divergence"
 
@@ -49,11 +49,17 @@ def middle(looks: Sequence[Look], name: str) -> float:
     return median(look.get(name, math.nan) for look in looks)
 
 
+def nearer(looks: Sequence[Look]) -> float:
+    """How far the samples are from the data in the later half of the window, over how far in the earlier."""
+    half = len(looks) // 2
+    earlier, later = (fmean(look["energy"] for look in part) for part in (looks[:half], looks[half:]))
+    return later / earlier
+
+
 def learning(looks: Sequence[Look]) -> bool:
-    """Whether the samples came nearer to the data within the window, by a quarter, or spread out at every look."""
-    half, spread = len(looks) // 2, [look["spread"] for look in looks]
-    nearer = fmean(look["energy"] for look in looks[-half:]) < 0.75 * fmean(look["energy"] for look in looks[:half])
-    return nearer or (spread == sorted(spread) and 1.2 * spread[0] < spread[-1] < 1)
+    """Whether the samples came nearer to the data within the window, by 15 %, or spread out at every look."""
+    spread = [look["spread"] for look in looks]
+    return nearer(looks) < 0.85 or (spread == sorted(spread) and 1.2 * spread[0] < spread[-1] < 1)
 
 
 def missed(looks: Sequence[Look]) -> float:
@@ -74,7 +80,7 @@ def hops(looks: Sequence[Look]) -> float:
 def divergence(looks: Sequence[Look]) -> str:
     look = looks[-1]
     wide, logit = look["spread"], look.get("logit", 0.0)
-    if not math.isfinite(look["energy"] + logit) or wide > 100 or logit > 1e5:
+    if not math.isfinite(look["energy"] + logit) or wide > 100 or logit > 1e3:
         return f"the samples are {wide:.3g} times as wide as the data, the largest logit is {logit:.3g}"
     return ""
 
@@ -118,8 +124,9 @@ def collapse(looks: Sequence[Look]) -> str:
 
 
 def partial(looks: Sequence[Look]) -> str:
-    share = missed(looks)
-    if share > 0.35 and middle(looks, "spread") >= 0.25 and not learning(looks):
+    half = len(looks) // 2
+    share = min(missed(looks[:half]), missed(looks[half:]))
+    if share > 0.3 and middle(looks, "spread") >= 0.25 and nearer(looks) > 0.6:
         return f"no samples, or few, where {share:.0%} of the data are"
     return ""
 
@@ -220,7 +227,7 @@ def now(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """What ails the game at the last of the rows that were looked at."""
     looks = [row for row in rows if "doctor" in row]
     turn = looks[-1]["turn"] if looks else 0
-    window = [row["doctor"] for row in looks[-LOOKS:] if row["turn"] > SETTLED]
+    window = [row["doctor"] for row in looks[-LOOKS:] if row["doctor"]["moves"] > SETTLED]
     found: list[Finding] = []
     for name, illness in ILLNESSES.items():
         enough = len(window) == LOOKS or (looks and name == DIVERGENCE)

@@ -73,7 +73,8 @@ class Doctor(Callback):
             return
         norms = {name: float(f"{float(norm):.4g}") for name, norm in self.gradients.items()}
         self.gradients = {}
-        self.entry = {"doctor": self.gauge.measure(trainer.game) | {"gradient": norms}}
+        moves = trainer.turn // max(player.every for player in trainer.players.values())
+        self.entry = {"doctor": self.gauge.measure(trainer.game) | {"gradient": norms, "moves": moves}}
         known = {each.name for each in findings.now(self.rows)}
         self.rows.append({"turn": trainer.turn, **self.entry})
         for each in findings.now(self.rows):
