@@ -162,6 +162,21 @@ def test_float64(method, condition):
 
 
 @every_method
+def test_memory_format_changes_nothing(method):
+    """channels_last is a matter of speed. An optimiser that met other strides than its parameters' would mix them."""
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        trainer = trainer_of(method, data_of(), dtype=torch.float64)
+        trainer.game.to(memory_format=layout)
+        trainer.sampler.x = trainer.sampler.x.to(memory_format=layout)
+        for _ in range(3):
+            trainer.step()
+        ends.append(weights(trainer.game))
+    for name, value in ends[0].items():  # Adam's steps at a gradient of rounding size are no better than its eps
+        torch.testing.assert_close(ends[1][name], value, rtol=0, atol=1e-6, msg=name)
+
+
+@every_method
 @pytest.mark.parametrize("network", ["mlp", "small", "dcgan", "resnet"])
 @pytest.mark.parametrize("shape", [(1, 20, 200), (3, 33, 50)])
 def test_any_shape(method, network, shape):

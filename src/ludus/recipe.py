@@ -57,7 +57,7 @@ METHODS = {
         points={"trainer.lr": 3e-3, "sampler.batch": 256, "trainer.steps": 5000,
                 "annealing.hold": 0.3, "annealing.decay": 0.03, "annealing.values": {"gamma": [0.02, 0.002]}},
         images={"trainer.lr": 1.5e-3, "trainer.betas": [0.0, 0.99],
-                "annealing.decay": 0.05, "annealing.values": {"gamma": [0.2, 0.02]}},
+                "annealing.decay": 0.05, "annealing.values": {"gamma": [1.0, 0.02]}},
     ),
     "unrolled_gan": Method(
         "methods.unrolled_gan:UnrolledGAN",

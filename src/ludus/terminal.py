@@ -11,7 +11,7 @@ FRAMES_EVERY = 0.2  # on a screen
 
 def display() -> tuple[Callable[[str], None], Callable[[], None], float]:
     """(show a line, stop, seconds between lines) for where standard error leads."""
-    if "ipykernel" in sys.modules:
+    if _in_notebook():
         from IPython.display import display
 
         handle = display({"text/plain": ""}, raw=True, display_id=True)
@@ -25,6 +25,13 @@ def display() -> tuple[Callable[[str], None], Callable[[], None], float]:
         live.start()
         return lambda text: live.update(Text(text), refresh=True), live.stop, FRAMES_EVERY
     return say, lambda: None, LINES_EVERY
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel runs this; that something has imported ipykernel does not say so."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
 
 
 def say(text: str) -> None:

@@ -125,7 +125,7 @@ class Trainer:
     def move(self, name: str) -> None:
         """One step of a player's optimiser along the gradient that it holds."""
         for parameter, gradient in zip(self.parameters[name], self.gradients.pop(name)):
-            parameter.grad = gradient
+            parameter.grad = _laid_out(gradient, parameter)
         self.optimisers[name].step()
         self.optimisers[name].zero_grad()
         self.players[name].after()
@@ -272,8 +272,16 @@ def _optimiser(name: str, owned: list[Tensor], lr: float, betas: tuple[Share, Sh
         raise UserError(f"trainer: {str(error).lower()}") from None
 
 
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """A gradient or a moment in its parameter's strides: a fused Adam mixes the elements of others, with no error.
+
+    The second derivatives in a slope penalty come back contiguous where a convolution is channels_last.
+    """
+    return value if value.stride() == parameter.stride() else torch.empty_like(parameter).copy_(value)
+
+
 def _like(value: Tensor, parameter: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
-    """A moment takes its parameter's strides: a fused Adam with mismatched ones mixes elements, with no error."""
+    """A number or a moment of a checkpoint, as the optimiser would hold it."""
     if value.shape == parameter.shape:
         return torch.empty_like(parameter).copy_(value)
     return value.to(parameter.device) if optimiser.defaults.get("fused") else value.cpu()
