@@ -4,6 +4,7 @@
     python benchmarks/doctor_battery.py healthy            # 100 healthy runs: how often is one called ill?
     python benchmarks/doctor_battery.py act                # two planted illnesses, watched and treated
     python benchmarks/doctor_battery.py cost               # the share of the training time that measuring takes
+    python benchmarks/doctor_battery.py table              # the results as the table in docs/doctor.md
 
 The thresholds in src/ludus/doctor/findings.py were set on seeds 0 to 4 and 100 to 104 of these games; here they meet
 seeds from 200 on. What was measured is kept in runs/doctor, so that a second call only applies the thresholds again
@@ -258,7 +259,25 @@ def act(first: int) -> None:
     kept("act", {"turns": 2000, "energy": outcome})
 
 
+def table(_: int) -> None:
+    """The confusion matrix of the planted and the healthy runs, in Markdown: how many of a case were named what."""
+    found = {name: json.loads((RESULTS / f"doctor-{name}.json").read_text()) for name in ("planted", "healthy")}
+    names = [*doctor.ILLNESSES, doctor.HEALTHY]
+    print("| planted |", " | ".join(names), "| turn |")
+    print("|---" * (len(names) + 2) + "|")
+    for case, row in found["planted"]["cases"].items():
+        turns = sorted(row["turns"])
+        middle = turns[len(turns) // 2] if turns else ""
+        print(f"| {case} |", " | ".join(str(row["named"][name] or "") for name in names), f"| {middle} |")
+    for kind in ("healthy", "slow"):
+        which = found["healthy"][kind]
+        texts = which["which"].values()
+        named = [sum(any(f": {name}: " in text for text in run) for run in texts) for name in names]
+        named[-1] = which["of"] - which["ill"]
+        print(f"| {kind}, {which['of']} runs |", " | ".join(str(n or "") for n in named), "| |")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    commands = {"planted": plant, "healthy": healthy, "cost": cost, "act": act}
+    commands = {"planted": plant, "healthy": healthy, "cost": cost, "act": act, "table": table}
     commands[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else FIRST)

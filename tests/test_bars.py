@@ -64,9 +64,7 @@ def test_digits_after_ten_minutes(tmp_path):
     assert found["rarest"] >= 0.03  # standard error: 0.002
     assert seconds < 11 * 60  # the start, and the report, beside the ten minutes
     assert peak < 1.5e9
-    assert found["sure"] >= 0.6  # what a machine half as fast would still reach; standard error: 0.006
-    if found["sure"] < 0.8:
-        pytest.xfail(f"the bar is 80 %, measured {100 * found['sure']:.1f} %: see the README")
+    assert found["sure"] >= 0.8  # standard error: 0.006
 
 
 def test_the_neutron_pictures_of_the_practical(tmp_path):

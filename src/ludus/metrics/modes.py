@@ -29,10 +29,18 @@ def modes(x: np.ndarray, means: np.ndarray, sd: float) -> Modes:
         apart = np.linalg.norm(x[start : start + 4096, None] - means, axis=-1)
         nearest[start : start + 4096], distance[start : start + 4096] = apart.argmin(1), apart.min(1)
     good = distance <= 3 * sd
-    counts = np.bincount(nearest[good], minlength=len(means))
+    captured, kl, floor = coverage(nearest[good], len(means))
+    return Modes(captured, float(good.mean()), kl, floor)
+
+
+def coverage(which: np.ndarray, k: int) -> tuple[int, float, float]:
+    """The number of k modes in which samples lie, `which` (n,) each; their reverse KL to equal shares, and its floor.
+
+    As for `modes`; NaN without samples.
+    """
+    counts = np.bincount(which, minlength=k)
     n = int(counts.sum())
     if n == 0:
-        return Modes(0, 0.0, float("nan"), float("nan"))
+        return 0, float("nan"), float("nan")
     p = counts[counts > 0] / n
-    kl = float((p * np.log(len(means) * p)).sum())
-    return Modes(int((counts > 0).sum()), n / len(x), kl, (len(means) - 1) / (2 * n))
+    return int((counts > 0).sum()), float((p * np.log(k * p)).sum()), (k - 1) / (2 * n)
