@@ -22,10 +22,6 @@ from ludus.worlds.ins import Ins
 
 MINUTES = 2.0
 DCGAN = {"generator.widths": [64, 32, 16], "discriminator.widths": [16, 32], "trainer.lr": 1e-3}
-NEUTRONS = {  # lines one pixel wide: a dense discriminator, little slope penalty
-    "generator.width": 64, "discriminator.name": "mlp", "discriminator.width": 384, "trainer.lr": 1e-3,
-    "annealing.values": {"gamma": [0.1, 0.01]},
-}  # fmt: skip
 
 
 def digits() -> str:
@@ -50,7 +46,7 @@ def main() -> None:
     games = {
         f"gan-{name}": ("gan", name, {"network": "dcgan", "settings": DCGAN}),
         f"r3gan-{name}": ("r3gan", name, {}),
-        "r3gan-neutrons": ("r3gan", panels(), {"settings": NEUTRONS}),
+        "r3gan-neutrons": ("r3gan", panels(), {}),
     }
     sections = []
     for title, (method, data, options) in games.items():

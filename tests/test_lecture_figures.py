@@ -14,7 +14,7 @@ from ludus import cli, figures, recipe, seeds
 from ludus.data.form import Form
 from ludus.data.scaling import Scaling
 from ludus.figures import plane as planes
-from ludus.figures.lecture import FIGURES, costs, divergences, family, portraits, ratio
+from ludus.figures.lecture import FIGURES, costs, divergences, family, portraits, ratio, unrolling
 from ludus.game import Batch
 from ludus.methods.gan import GAN
 from ludus.methods.r3gan import R3GAN
@@ -347,6 +347,7 @@ def test_figures_are_listed_with_what_they_show(ludus):
 def test_each_figure_is_drawn(ludus, monkeypatch, name):
     monkeypatch.setattr(portraits, "orbit", lambda *_: np.ones((3, 2)))  # its numbers are tested above, in less time
     monkeypatch.setattr(ratio, "trained_logit", lambda x: ratio.optimal_logit(x))
+    monkeypatch.setattr(unrolling, "TURNS", 12)
     code, out, err = ludus("figure", name)
     assert (code, out) == (0, f"{name}.png\n"), err
     assert Path(f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -137,7 +137,8 @@ class Trainer:
 
     def step(self) -> None:
         """One turn: a batch, the held players' losses, the others' moves."""
-        with seeds.forked(self.device), torch.enable_grad():
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True)  # else two runs of one seed part on a GPU
+        with exact, seeds.forked(self.device), torch.enable_grad():
             seeds.restore(self.random)
             batch, names = next(self.sampler), self.schedule(self)
             for name in plays.every(self):

@@ -6,5 +6,6 @@ FIGURES = {
     "divergences": "figures.lecture.divergences:divergences",
     "density-ratio": "figures.lecture.ratio:density_ratio",
     "dirac": "figures.lecture.portraits:portraits",
+    "unrolling": "figures.lecture.unrolling:unrolling",
     "family-tree": "figures.lecture.family:family_tree",
 }

@@ -21,25 +21,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TURNS, SHOTS, POINTS = 6000, 6, 1024
-GAMES = {"GAN\n(K = 0)": 0, "unrolled\nK = 5": 5}
+K, RATE = 10, 0.1  # of the unrolled game
 
 
-def frames(unroll: int, turns: int = TURNS) -> dict[int, np.ndarray]:
-    """Samples (POINTS, 2) of a game on the ring by the turn at which they were drawn, SHOTS of them, evenly spaced."""
+def frames(unroll: int) -> dict[int, np.ndarray]:
+    """Samples (POINTS, 2) of a game on the ring by the turn at which they were drawn, SHOTS of them, evenly spaced.
+
+    G has two hidden layers, D one, of 128 units; both learn at 1e-4 as in the paper's appendix.
+    """
     rows = ring().sample(20_000, torch.Generator().manual_seed(0)).x
     width = rows.std()
     with seeds.forked(torch.device("cpu"), 0):
         prior = Gaussian(dimension=32)
-        generator = MlpGenerator((2,), 32, width=128, depth=2, activation="tanh")
-        discriminator = MlpDiscriminator((2,), width=128, depth=2, activation="tanh")
+        generator = MlpGenerator((2,), 32, width=128, depth=2, activation="relu")
+        discriminator = MlpDiscriminator((2,), width=128, depth=1, activation="relu")
     game = UnrolledGAN(generator, discriminator, prior, unroll=unroll, rate=RATE)
-    trainer = Trainer(game, Sampler(rows / width, batch=128), steps=turns, lr=1e-4, rates={"generator": 1e-3})
+    trainer = Trainer(game, Sampler(rows / width, batch=128), steps=TURNS, lr=1e-4, betas=(0.5, 0.999))
     found = {}
-    with counting(turns, "turns") as count:
-        while trainer.turn < turns:
+    with counting(TURNS, "turns") as count:
+        while trainer.turn < TURNS:
             trainer.step()
             count(trainer.turn)
-            if trainer.turn % (turns // SHOTS) == 0:
+            if trainer.turn % (TURNS // SHOTS) == 0:
                 with seeds.measuring(game, seed=0):
                     found[trainer.turn] = (width * game.sample(POINTS)).numpy()
     return found
@@ -51,9 +54,10 @@ def unrolling() -> Figure:
     After the figure of Metz et al. 2017: a row a game, a column a moment; grey: the eight modes. It plays both games,
     which takes a few minutes.
     """
-    shots = {title: frames(unroll) for title, unroll in GAMES.items()}
-    side = 300
-    figure = blank(110 + SHOTS * side, len(shots) * side + 60)
+    shots = {"GAN\n(K = 0)": frames(0), f"unrolled\nK = {K}": frames(K)}
+    side, left = 300, 110
+    width = left + SHOTS * side
+    figure = blank(width, len(shots) * side + 60)
     axes = figure.subplots(len(shots), SHOTS, sharex=True, sharey=True, squeeze=False)
     modes = ring().means.numpy()
     for row, (title, found) in zip(axes, shots.items()):
@@ -65,5 +69,5 @@ def unrolling() -> Figure:
             place.spines[:].set(color=FAINT, linewidth=0.4)
             if row is axes[0]:
                 place.set_title(f"{turn:,} turns", fontsize=8, color=INK)
-    figure.subplots_adjust(left=105 / (110 + SHOTS * side), right=0.995, bottom=0.02, top=0.91, wspace=0.04, hspace=0.06)
+    figure.subplots_adjust(left=left / width, right=0.995, bottom=0.02, top=0.91, wspace=0.04, hspace=0.06)
     return figure
