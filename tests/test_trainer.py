@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from games import averaged, data_of, same, trainer_of, weights
+from ludus.callbacks import plan
 from ludus.callbacks.annealing import Annealing
 from ludus.callbacks.plan import Plan
 from ludus.data.sampler import Sampler
@@ -175,6 +176,15 @@ def test_minutes_are_kept():
     trainer.callbacks.append(Plan(lambda text: None, minutes=0.05))
     trainer.run()
     assert trainer.turn == trainer.steps and 1 < trainer.seconds < 9  # 3 s, on a machine that may be busy
+
+
+def test_slow_trial_turns_do_not_end_a_run_early(monkeypatch):
+    """The trial turns met another program: three turns were planned, and the minutes are filled all the same."""
+    monkeypatch.setattr(plan, "_pace", lambda trainer: 1.0)
+    trainer = trainer_of("gan", data_of((2,)), **{"trainer.steps": 10**9})
+    trainer.callbacks.append(Plan(lambda text: None, minutes=0.05))
+    trainer.run()
+    assert 2 < trainer.seconds < 9 and trainer.turn > 30
 
 
 def test_the_fakes_of_a_turn_are_drawn_once():

@@ -9,7 +9,7 @@ from ludus.terminal import duration
 from ludus.trainer import Callback, Trainer
 
 TRIAL_TURNS = 3
-LOOKS = (0.1, 0.3, 0.6, 0.9, 0.97, 1.0)  # shares of the minutes at which the number of turns is corrected
+LOOKS = (0.02, 0.05, 0.1, 0.3, 0.6, 0.9, 0.97, 1.0)  # of the minutes or the turns, when the number is corrected
 
 
 class Plan(Callback):
@@ -36,15 +36,18 @@ class Plan(Callback):
             f"{trainer.steps - trainer.turn:,} turns of {trainer.sampler.batch}, {1000 * pace:.3g} ms each: "
             f"about {duration(left)}, until {end:%H:%M}"
         )
-        self.looks = [60 * share * self.minutes for share in LOOKS] if self.minutes else []
-        self.looks = [look for look in self.looks if look > self.elapsed]
+        self.looks = [share for share in LOOKS if share > self._done(trainer)] if self.minutes else []
 
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.began
 
+    def _done(self, trainer: Trainer) -> float:
+        """The share of the minutes that are over, or that of the turns: the trial turns may have been slow ones."""
+        return max(self.elapsed / (60 * self.minutes), trainer.turn / trainer.steps)
+
     def before(self, trainer: Trainer) -> None:
-        if self.looks and self.elapsed > self.looks[0]:
+        if self.looks and self._done(trainer) > self.looks[0]:
             self.looks.pop(0)
             trainer.steps = max(trainer.turn + 1, round(trainer.turn * 60 * self.minutes / self.elapsed))
 
