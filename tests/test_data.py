@@ -348,6 +348,7 @@ def test_gaps_are_counted_and_need_a_decision():
     assert filled[3, 2, 1] == filled[3, 2, 2] == filled[8, 0, 0] == pytest.approx(7, abs=1e-4)
     for wrong in ("fill", "fill=x", "fill=nan", "7", "mean"):
         refused("fill=V", repr(wrong), args=(raw,), nan=wrong)
+    refused("float32, which cannot hold", args=(raw.astype(np.float32),), nan="fill=1e39")
 
 
 def test_masked_entries_are_gaps():

@@ -38,7 +38,7 @@ class Line(Game):
 
     def __init__(self, scale=1.0, slope=1.0, low=False):
         super().__init__()
-        self.generator, self.discriminator, self.low = Times(scale), Times(slope, first=True), low
+        self.generator, self.discriminator, self.real_is_high = Times(scale), Times(slope, first=True), not low
 
     @property
     def players(self):
@@ -48,7 +48,7 @@ class Line(Game):
         }
 
     def a(self, x, c):
-        return (-1 if self.low else 1) * self.discriminator(x, c=c).mean()
+        return (1 if self.real_is_high else -1) * self.discriminator(x, c=c).mean()
 
     def sample(self, n, c=None):
         return self.generator(torch.randn(n, 2), c)
@@ -368,3 +368,44 @@ def test_diagnose(ludus, tmp_path):
     assert code == 2 and "doctor.mode" in err and "act" in err
     code, _, err = ludus("diagnose", "nowhere")
     assert code == 2 and "not a run" in err
+
+
+def test_rows_that_come_again_are_no_neighbours():
+    """20 rows, and c that says nothing of them: no row may be its own nearest, at a distance of nothing."""
+    x, c = normal(20, 0), torch.randn(20, 1, generator=torch.Generator().manual_seed(1))
+    found = Gauge(Batch(x, c), Batch(x[:0]), 5)
+    exact = torch.cdist(x, x).sum() / (20 * 19)
+    assert float(found.distance) == pytest.approx(float(exact), rel=1e-5)
+    assert abs(float(found.tells)) < 0.5  # 20 distances to one neighbour each: 4 sd of 0.5/√20
+
+
+def test_distances_far_from_zero():
+    """The energy of data at 10⁵ with themselves is that at 0: a matrix product in float32 would lose it."""
+    x = normal(500, 0)
+    near, far = (Gauge(Batch(x + at), Batch(x[:0]), 100) for at in (0.0, 1e5))
+    assert float(far.distance) == pytest.approx(float(near.distance), rel=0.01)  # float32 steps of 1/128 at 10⁵
+
+
+def test_a_fooled_least_squares_discriminator_does_not_tell():
+    """Beyond the label, 1, the generator's cost pulls back; what is more real does not turn round with it."""
+    game = trainer_of("gan", data_of((2,)), **{"method.cost": "least_squares"}).game
+    game.discriminator = Times(1.0, first=True)
+    game.generator = Constant(1.5)
+    real = Batch(torch.ones(64, 2))
+    assert Gauge(real, real, 64).measure(game)["told"] == 0
+
+
+class Constant(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, z, c=None):
+        return self.value.expand(len(z), 2)
+
+
+def test_divergence_is_seen_at_the_last_look_whatever_was_moved():
+    """An act that halves a player's moves does not hide the look at which everything flies apart."""
+    calm = {"moves": 200, "energy": 0.1, "spread": 1.0, "logit": 1.0, "cells": [1.0], "visits": [1.0]}
+    rows = [{"turn": 200, "doctor": calm}, {"turn": 250, "doctor": calm | {"moves": 125, "spread": 1e6}}]
+    assert [each.name for each in doctor.now(rows)] == [doctor.DIVERGENCE]

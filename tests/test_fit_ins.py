@@ -30,6 +30,18 @@ def test_the_scale_of_a_picture_does_not_matter():
     assert similarity(3 + 7 * image, 1.0, 0.5)(image[None])[0] == pytest.approx(1, abs=1e-12)
 
 
+def test_nor_does_its_unit(monkeypatch):
+    """Cross-sections in m² are of the order of 1e-28: the same parameters and errors, the picture in the same unit."""
+    monkeypatch.setattr(fit_ins, "BLURS", ((2.0, 1.0, 2),))
+    monkeypatch.setattr(fit_ins, "POPULATION", 12)
+    monkeypatch.setattr(fit_ins, "FIRST", 24)
+    image = Ins(model="dimer").draw(1, torch.Generator().manual_seed(0)).images[0].double()
+    for one, tiny in zip(fit(image), fit(2.0**-93 * image)):
+        assert one.model == tiny.model and torch.equal(one.parameters, tiny.parameters)
+        assert torch.allclose(one.errors, tiny.errors, rtol=1e-9) and one.errors.any()
+        assert torch.allclose(one.image, 2.0**93 * tiny.image, rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     "image, words",
     [

@@ -1,8 +1,10 @@
 """Ways to play and to hold, on games that can be followed by hand."""
 
+import collections
 import dataclasses
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -15,8 +17,10 @@ from ludus.data.sampler import Sampler
 from ludus.errors import UserError
 from ludus.game import Game, Loss, Player
 from ludus.methods.gan import GAN
+from ludus.methods.r3gan import R3GAN
 from ludus.play import PLAYS
 from ludus.trainer import Trainer
+from ludus.worlds.dirac import dirac
 
 H = 0.1
 
@@ -170,6 +174,32 @@ def test_consensus_adds_the_gradient_of_half_the_square_of_all_gradients(name):
     assert_same(trainer.gradients[name], added(v[name], [weight * p for p in pull]))
 
 
+@pytest.mark.parametrize("name", ["discriminator", "generator"])
+def test_consensus_differentiates_both_sides_of_a_pairing(name):
+    """R3GAN of x = 0, x̃ = θ, a = ψx: v = (θ s(ψθ), −ψ s(−ψθ)) with s the sigmoid, but the generator's x̃ alone moves."""
+    theta, psi = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (1.0, -0.7))
+    game = R3GAN(*dirac(), gamma=0.0).double()
+    with torch.no_grad():
+        game.generator.theta.fill_(theta)
+        game.discriminator.psi.fill_(psi)
+    trainer = Trainer(game, Sampler(torch.zeros(1, 1).double(), batch=1), lr=H, optimiser="sgd", consensus=2.0)
+    v_d, v_g = theta * torch.sigmoid(psi * theta), -psi * torch.sigmoid(-psi * theta)
+    mine, at = {"discriminator": (v_d, psi), "generator": (v_g, theta)}[name]
+    (pull,) = torch.autograd.grad((v_d**2 + v_g**2) / 2, at)
+    trainer.gradient(name, next(trainer.sampler))
+    assert float(trainer.gradients[name][0]) == pytest.approx((mine + 2 * pull).item(), rel=1e-12)
+
+
+def test_consensus_differentiates_both_sides_of_feature_matching():
+    """|E f(x) − E f(x̃)|² in the parameters of f, which hold both means; without consensus only one is asked for."""
+    game, batch = game_of(GAN, cost="feature_matching")
+    game.attached, f = True, partial(game.discriminator.features, c=batch.c)
+    owned = list(game.discriminator.features.parameters())
+    found = torch.autograd.grad(game.players["generator"].loss(batch).total, owned)
+    direct = (f(batch.x).mean(0) - f(fakes(game, batch)).mean(0)).square().sum()
+    assert_same(found, torch.autograd.grad(direct, owned))
+
+
 def test_without_consensus_no_gradient_leads_from_the_discriminator_to_the_generator():
     trainer, batch, _ = two_networks()
     assert not trainer.game.shown(batch).requires_grad and fakes(trainer.game, batch).isfinite().all()
@@ -274,6 +304,16 @@ def test_norms_are_measured_only_where_they_decide():
     assert "gradient" not in run({}).losses["generator"].seen
     seen = run({"trainer.hold_below": {"discriminator": 1e-9}}).losses["generator"].seen
     assert seen["gradient"] > 0
+
+
+def test_a_turn_that_would_hold_everybody_holds_nobody():
+    """Limits above one for both: each waits for the other, and the game would stand still for good."""
+    trainer = bilinear(hold_below={"a": 3.0, "b": 30.0})
+    moves = collections.Counter()
+    trainer.move = lambda name, move=trainer.move: (move(name), moves.update([name]))
+    for _ in range(20):
+        trainer.step()
+    assert min(moves["a"], moves["b"]) > 5
 
 
 def test_a_player_to_hold_that_does_not_exist_is_named():

@@ -202,6 +202,26 @@ def test_a_damaged_checkpoint_is_passed_over(finished, capsys):
     assert "00000004" in capsys.readouterr().err
 
 
+def test_an_extended_run_whose_last_checkpoint_is_damaged_goes_on_to_its_new_end(finished, capsys):
+    run, x = finished
+    ludus.resume(run.folder, steps=8, data=x)
+    tensors = run.folder / "checkpoints" / "00000008" / "tensors.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    capsys.readouterr()
+    assert ludus.load(run.folder).turn == 4
+    assert "00000008" in capsys.readouterr().err  # samples of an older turn are not drawn in silence
+    assert ludus.resume(run.folder, data=x).turn == 8
+    assert "00000008" in capsys.readouterr().err
+
+
+def test_a_total_that_is_passed_already_is_named(finished):
+    run, x = finished
+    recipe = run.folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("steps = 4", "steps = 9"))
+    with pytest.raises(UserError, match=r"at turn 4 already.*goes on to 9"):
+        ludus.resume(run.folder, steps=3, data=x)
+
+
 def test_loaded_runs_sample_the_same(finished):
     run, _ = finished
     again = ludus.load(run.folder)

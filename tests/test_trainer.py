@@ -241,3 +241,25 @@ def test_frozen_parameters_are_left_alone():
     trainer.game.generator.requires_grad_(False)
     with pytest.raises(UserError, match="the generator has nothing to train"):
         Trainer(trainer.game, trainer.sampler)
+
+
+def test_a_parameter_cut_from_a_larger_one_learns_like_any_other():
+    """Its strides have gaps, which Adam's moments would not have: a fused kernel would run over other memory."""
+    class Cut(nn.Module):
+        def __init__(self, whole):
+            super().__init__()
+            self.weight = nn.Parameter(whole[:, :2])
+
+        def forward(self, z, c=None):
+            return z[:, :4] @ self.weight
+
+    ends = []
+    for dense in (True, False):
+        trainer = trainer_of("gan", data_of((2,)))
+        whole = torch.arange(24.0).reshape(4, 6).sin()
+        trainer.game.generator = Cut(whole[:, :2].clone() if dense else whole)
+        again = Trainer(trainer.game, trainer.sampler)
+        for _ in range(3):
+            again.step()
+        ends.append(again.game.generator.weight)
+    assert torch.equal(*ends)

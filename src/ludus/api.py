@@ -183,24 +183,40 @@ def resume(
     with Lock(path) as lock:
         say(lock.message)
         checkpoint = store.load(path)
-        planned = steps or checkpoint.state["steps"]
+        planned = steps or _planned(whole, checkpoint)
         if checkpoint.turn >= planned:
-            raise UserError(
-                f"{path} is already complete, {checkpoint.turn:,} turns: `ludus resume {path} --steps "
-                f"{2 * checkpoint.turn}` goes on to twice as many"
-            )
+            raise UserError(_no_turn_left(path, checkpoint.turn, _planned(whole, checkpoint)))
         found = read_data(whole, data, condition)
         session.same_data(path, found)
         if steps:
             whole = recipes.nest({"trainer.steps": steps}, whole)
             folder.write(path / "recipe.toml", recipes.text(whole))
-        session.play(path, whole, found, modules, steps)
+        session.play(path, whole, found, modules, steps or (None if _timed(whole) else planned))
         return _finished(path, modules)
+
+
+def _timed(recipe: dict) -> bool:
+    return "minutes" in recipe.get("plan", {})
+
+
+def _planned(recipe: dict, checkpoint: store.Checkpoint) -> int:
+    """The total of turns: by the clock what the checkpoint knows, else the recipe's, as a checkpoint may be older."""
+    return checkpoint.state["steps"] if _timed(recipe) else recipe["trainer"].get("steps", checkpoint.state["steps"])
+
+
+def _no_turn_left(path: Path, turn: int, planned: int) -> str:
+    if turn < planned:
+        return f"{path} is at turn {turn:,} already: --steps is the total; without it, it goes on to {planned:,}"
+    more = f"`ludus resume {path} --steps {2 * turn}` goes on to twice as many"
+    return f"{path} is already complete, {turn:,} turns: {more}"
 
 
 def load(run: str | Path, **modules: nn.Module) -> Run:
     """A run from its folder, ready to draw from; networks of the user's own are handed over again, by role."""
-    return Run(Path(run), **modules)
+    found = Run(Path(run), **modules)
+    for note in found.skipped:
+        say(f"checkpoint {note}: passed over, this is turn {found.turn:,}")
+    return found
 
 
 def _finished(path: Path, modules: dict[str, nn.Module] | None) -> Run:

@@ -174,6 +174,7 @@ def simulate(
     mode: Annotated[str | None, typer.Option(help="practical, physical, instrument or published.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same file.")] = 0,
     processes: Annotated[int | None, typer.Option(min=1, help="By default one for each core.")] = None,
+    mask: Annotated[str | None, typer.Option(help="Where there is no detector: x.npy, x.npz:key, x.h5:/path.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the world.")] = None,
 ) -> None:
     """Simulate data whose truth is known: pictures, labels, parameters, units and axes in one HDF5 (NeXus) file.
@@ -187,11 +188,13 @@ def simulate(
       ludus simulate ins -n 1 --set model=dimer --set parameters=[-8.43,1.52,1.52,-14.2,0.92,0.073] --out one.h5
       ludus train r3gan --data ins.h5:/images --condition ins.h5:/labels
     """
+    if bare := [setting for setting in settings or [] if "=" not in setting]:
+        raise UserError(f"--set takes key=value here, such as sigma_e=1; got {bare[0]!r}")
     given = dict(recipes.parse(f"{world}.{setting}") for setting in settings or [])
     given = {key.removeprefix(f"{world}."): value for key, value in given.items()}
     if out.suffix != ".h5" or not out.parent.is_dir():
         raise UserError(f"--out {out}: a .h5 file in a folder that exists")
-    print(simulations.simulate(world, n, out, seed, given | ({} if mode is None else {"mode": mode}), processes))
+    print(simulations.simulate(world, n, out, seed, given | ({} if mode is None else {"mode": mode}), processes, mask))
 
 
 @app.command()

@@ -63,6 +63,8 @@ class Game(nn.Module, abc.ABC):
     # The fakes of a turn are drawn once and shared by its players, which saves a forward pass of the generator
     # (12 % of a turn of r3gan on MNIST). They are used up when the generator takes them, since it then moves.
 
+    real_is_high = True  # the side of the discriminator's output on which real data are
+
     _drawn: tuple[Batch, Tensor] | None = None
     attached = False  # consensus differentiates the discriminator's gradient in the generator's parameters
 

@@ -185,6 +185,8 @@ def read(path: Path) -> dict:
         recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no recipe {path}") from None
+    except OSError as error:
+        raise UserError(f"the recipe {path} cannot be read: {error.strerror.lower()}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
     if recipe.get("format", FORMAT) != FORMAT:
@@ -229,6 +231,7 @@ def draft(
     }  # fmt: skip
     said = {key: value for key, value in (said | (settings or {})).items() if value is not None}
     whole = nest(said, recipe)
+    _check_texts(whole)
     if network is not None:
         made_of = roles(whole["method"]["name"]) if "name" in whole.get("method", {}) else ()  # `check` asks for it
         whole = nest({f"{role}.name": network for role in made_of if role != "prior"} | said, whole)
@@ -237,10 +240,21 @@ def draft(
     return check(whole)
 
 
+def _check_texts(recipe: dict) -> None:
+    """Raises UserError where a section is none, or where something is named by what is no text."""
+    for section, values in recipe.items():
+        if section not in TOP and not isinstance(values, dict):
+            raise UserError(f"recipe: {section} is a section, [{section}], with keys of its own; got {values!r}")
+        for key in NAMES if section not in TOP else ():
+            if not isinstance(values.get(key, ""), str):
+                raise UserError(f"{section}.{key} is a text, got {values[key]!r}")
+
+
 def check(recipe: dict) -> dict:
     """The recipe with its values coerced to what the signatures ask for; a UserError names what does not fit."""
+    _check_texts(recipe)
     if "name" not in recipe.get("method", {}):
-        raise UserError(f"a recipe needs a method: [method] name = one of {', '.join(METHODS)}")
+        raise UserError(f"no method: `ludus train r3gan` is a good start; there are {', '.join(METHODS)}")
     known = {*TOP, "method", *roles(recipe["method"]["name"]), *SECTIONS}
     for section, value in recipe.items():
         if section not in known:
@@ -278,8 +292,6 @@ def _dotted(tree: dict) -> dict:
 
 
 def _check_section(section: str, values: dict, method: str) -> dict:
-    if not isinstance(values, dict):
-        raise UserError(f"recipe: {section} is a section, [{section}], with keys of its own; got {values!r}")
     fixed = {"data": ("source", "condition", "held_out_hash")}.get(section, ()) if section in SECTIONS else ("name",)
     options: dict[str, Parameter] = {}
     for path in _candidates(section, values.get("name"), method):

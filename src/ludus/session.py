@@ -47,8 +47,6 @@ CONDITIONS = 4096  # rows of conditions kept, to draw from when none is asked fo
 
 def prepare(path: Path, recipe: dict, data: Data) -> None:
     """Writes what a new run folder begins with."""
-    for note in data.notes:
-        say(note)
     rows = np.random.default_rng(0).permutation(len(data.x))
     examples = {"x": data.x[rows[:SHOWN]]} | ({} if data.c is None else {"c": data.c[rows[:CONDITIONS]]})
     folder.write(path / "examples.safetensors", safetensors.numpy.save(examples))
@@ -105,6 +103,8 @@ def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | N
     while True:
         checkpoint = _restored(path)
         trainer = trainer_of(path, recipe, data, modules)
+        for note in () if checkpoint else data.notes:  # said once the run can begin: a refusal is one line
+            say(note)
         if checkpoint:
             trainer.load({name: torch.from_numpy(t) for name, t in checkpoint.tensors.items()}, checkpoint.state)
             trainer.steps = steps or trainer.steps

@@ -35,15 +35,22 @@ def arguments(world: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def simulate(
-    world: str, n: int, out: Path, seed: int = 0, settings: dict[str, Any] | None = None, processes: int | None = None
+    world: str,
+    n: int,
+    out: Path,
+    seed: int = 0,
+    settings: dict[str, Any] | None = None,
+    processes: int | None = None,
+    mask: str | None = None,
 ) -> Path:
     """n draws of a world into `out`, an HDF5 file with the truth, units and axes beside the pictures (NeXus).
 
     The file is drawn in chunks, each from (seed, its number). Until it is whole it is called `out`.partial, and the
-    same command goes on with it. Raises UserError where `out` exists, StoreError where there is no room, Interrupted on
-    Ctrl-C or SIGTERM.
+    same command goes on with it. mask: an array (H, W) as `ludus train --data` names one, not 0 where there is no
+    detector. Raises UserError where `out` exists, StoreError where there is no room, Interrupted on Ctrl-C or SIGTERM.
     """
     options = arguments(world, settings or {})
+    options |= {} if mask is None else {"mask": mask}
     drawn = _world(world, options)  # what is wrong with the settings is said here, once
     if out.exists():
         raise UserError(f"{out} exists: remove it, or choose another --out")
@@ -63,7 +70,18 @@ def simulate(
 
 
 def _world(world: str, options: dict[str, Any]) -> Any:
-    return recipe.load_object(WORLDS[world])(**options)
+    """The world of these options; the text under "mask" is read."""
+    if "mask" not in options:
+        return recipe.load_object(WORLDS[world])(**options)
+    import torch
+
+    from ludus.data import locate
+    from ludus.data.sources import check_numbers, opened
+
+    with opened(locate.check(options["mask"])[0]) as raw:
+        check_numbers(raw)
+        given = torch.from_numpy(np.array(raw.rows(0, raw.shape[0])) != 0)
+    return recipe.load_object(WORLDS[world])(given, **{k: v for k, v in options.items() if k != "mask"})
 
 
 def _opened(partial: Path, recorded: str, n: int, world: Any, chunk: int) -> "h5py.File":

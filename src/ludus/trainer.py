@@ -84,6 +84,9 @@ class Trainer:
         for name, owned in self.parameters.items():
             if not owned:
                 raise UserError(f"the {name} has nothing to train: all its parameters are frozen")
+            for p in owned:
+                if torch.empty_like(p).stride() != p.stride():  # cut from a larger one: Adam's moments would not fit
+                    p.data = p.data.contiguous()
         self.rates = {name: (rates or {}).get(name, lr) / 2**rollbacks for name in self.players}
         self.optimisers = {
             name: _optimiser(optimiser, self.parameters[name], self.rates[name], betas) for name in self.players
@@ -261,7 +264,12 @@ def _players(game: Game, every: dict[str, int], others: dict) -> dict[str, Playe
 def _schedule(hold_above: dict[str, float] | None, hold_below: dict[str, float] | None) -> plays.Schedule:
     given = [(plays.hold_above, hold_above), (plays.hold_below, hold_below)]
     holds = [hold(limits) for hold, limits in given if limits]
-    return lambda trainer: [name for name in plays.every(trainer) if all(name in hold(trainer) for hold in holds)]
+
+    def schedule(trainer: Trainer) -> list[str]:
+        due = plays.every(trainer)
+        return [name for name in due if all(name in hold(trainer) for hold in holds)] or due  # all held: a standstill
+
+    return schedule
 
 
 def _optimiser(name: str, owned: list[Tensor], lr: float, betas: tuple[Share, Share]) -> torch.optim.Optimizer:

@@ -186,7 +186,9 @@ def column(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> Column:
     if len(values) == 0:
         raise UserError(f"condition {name} is NaN in every training row")
     with np.errstate(over="ignore", invalid="ignore"):  # it is said below
-        offset, scale = float(values.mean()), float(values.std()) or 1.0
+        offset, scale = float(values.mean()), float(values.std())
+    if scale <= 1e-12 * np.abs(values).max():  # constant, up to rounding
+        scale = 1.0
     if not math.isfinite(scale):
         largest = f"{np.abs(values).max():.3g}"
         raise UserError(f"condition {name} is too large to be scaled, up to {largest}: use other units")

@@ -68,6 +68,8 @@ def load(
         axes = layout.axes(raw.shape, channels, raw.name)
         survey = look(raw)
         rows = usable(survey, nan, raw.name)
+        if fill is not None and raw.dtype.kind == "f" and abs(fill) > float(np.finfo(raw.dtype).max):
+            raise UserError(f"nan = {nan!r}: {raw.name} is {raw.dtype}, which cannot hold this value")
         rows = rows if n is None or drawn else pick(rows, n, seed, raw.name)
         train, held = split(rows, held_out, seed, raw.name)
         form = Form(raw.name, axes, layout.network_shape(raw.shape, axes), fitted(raw, train, fill, axes, scaling))

@@ -232,7 +232,8 @@ def now(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
     for name, illness in ILLNESSES.items():
         enough = len(window) == LOOKS or (looks and name == DIVERGENCE)
         explained = any(name in ILLNESSES[each.name].explains for each in found)
-        if enough and not explained and (evidence := illness.evidence(window or [looks[-1]["doctor"]])):
+        seen = [looks[-1]["doctor"]] if name == DIVERGENCE and looks else window
+        if enough and not explained and (evidence := illness.evidence(seen)):
             found.append(Finding(name, turn, turn, evidence, illness.advice))
     return found
 

@@ -29,7 +29,7 @@ class Gauge:
         response   E|G(z, c) − G(z, c')| / R, c' another row's condition
         within     E|G(z, c) − G(z', c)| / E|y − y'| of data with equal or neighbouring c
 
-    "More real" is the direction in which L falls, so a critic that is low on real data is read correctly. Energy is an
+    a is taken with the sign that is high on real data, whichever the game's is. Energy is an
     unbiased estimate, and so may be below 0.
 
     Args:
@@ -42,13 +42,16 @@ class Gauge:
         order = torch.randperm(len(real.x), generator=draws).to(real.x.device)
         self.real = _rows(real, order[torch.arange(n) % len(order)])
         self.held = _rows(held, torch.arange(n) % len(held.x)) if len(held.x) >= FEWEST else None
-        self.features = features(self.real.x)[:PAIRS]
-        self.distance = _apart(self.features)
+        distinct = min(n, len(order), PAIRS)  # rows before the first that comes again
         known = features(real.x[order[:KNOWN]])
+        self.middle = known.mean(0)  # distances are more exact near 0
+        self.features = features(self.real.x[:distinct]) - self.middle
+        self.distance = _apart(self.features)
+        known = known - self.middle
         self.centres = centres(known, min(CELLS, len(known)), draws)
         self.cells = _histogram(known, self.centres)
         if real.c is not None:
-            self.near, self.tells = alike(self.features, self.real.c[:PAIRS])
+            self.near, self.tells = alike(self.features, self.real.c[:distinct])
 
     def measure(self, game: Game) -> dict:
         """The numbers above, as far as the game has them."""
@@ -56,7 +59,7 @@ class Gauge:
             found, x = {}, None
             if {"generator", "discriminator"} <= game.players.keys():
                 x, found = self._contest(game)
-            x = features(game.sample(len(self.real.x), self.real.c) if x is None else x)
+            x = features(game.sample(len(self.real.x), self.real.c) if x is None else x) - self.middle
             if self.real.c is not None:
                 found |= self._conditions(game)
         visits, near = _histogram(x, self.centres), x[:PAIRS]
@@ -69,11 +72,10 @@ class Gauge:
         """x̃, what reaches the generator through it, and what the discriminator thinks of it."""
         x, loss, a, alone = contested(game, self.real)
         by_x = torch.autograd.grad(loss, x, retain_graph=a is not None)[0]
-        found, better = {"force": self.distance * by_x.flatten(1).norm(dim=1).sum()}, 1
+        found, better = {"force": self.distance * by_x.flatten(1).norm(dim=1).sum()}, 1 if game.real_is_high else -1
         if a is not None:
             by_a = torch.autograd.grad(loss, a)[0]
             found |= {"slope": by_a.abs().sum(), "logit": a.abs().max() / self.distance.clamp(min=1)}
-            better = -1 if by_a.sum() > 0 else 1
         if alone:
             fake, real = (better * game.discriminator(each, c=self.real.c) for each in (x, self.real.x))
             told = real
@@ -88,7 +90,7 @@ class Gauge:
         draws = []
         for seed, given in [(1, c), (1, c.roll(1, 0)), (2, c)]:
             with seeds.measuring(game, seed):
-                draws.append(features(game.sample(len(c), given)))
+                draws.append(features(game.sample(len(c), given)) - self.middle)
         other_c, other_z = ((draws[0] - draw).norm(dim=1).mean() for draw in draws[1:])
         return {"response": other_c / self.distance, "within": other_z / self.near, "tells": self.tells}
 

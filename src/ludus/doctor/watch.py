@@ -74,6 +74,7 @@ class Doctor(Callback):
         norms = {name: float(f"{float(norm):.4g}") for name, norm in self.gradients.items()}
         self.gradients = {}
         moves = trainer.turn // max(player.every for player in trainer.players.values())
+        moves = max([moves, *(row["doctor"]["moves"] for row in self.rows[-1:])])  # an act takes none back
         self.entry = {"doctor": self.gauge.measure(trainer.game) | {"gradient": norms, "moves": moves}}
         known = {each.name for each in findings.now(self.rows)}
         self.rows.append({"turn": trainer.turn, **self.entry})

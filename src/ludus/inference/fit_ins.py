@@ -49,13 +49,14 @@ def fit(image: Any, seed: int = 0, world: Ins | None = None, count: Callable[[in
     another shape, NaN, or a constant picture.
     """
     world = world or Ins()
-    y = torch.as_tensor(image, dtype=torch.float64)
+    y = torch.from_numpy(np.array(image, np.float64))
     if y.shape != world.shape:
         raise UserError(f"a picture to fit has shape {world.shape}, ten 20×20 panels; this is {tuple(y.shape)}")
     if not y.isfinite().all():
         raise UserError(f"the picture has {int((~y.isfinite()).sum())} values that are not finite: fill them first")
     if y.min() == y.max():
         raise UserError("the picture is constant: there is no line to fit")
+    unit = y.std()  # pictures come in units of any size
     done = dict.fromkeys(MODELS, 0)
 
     def search(model: str) -> Fit:
@@ -64,7 +65,8 @@ def fit(image: Any, seed: int = 0, world: Ins | None = None, count: Callable[[in
             if count:
                 count(sum(done.values()))
 
-        return _Search(model, y, world, seed, counted).result()
+        found = _Search(model, y / unit, world, seed, counted).result()
+        return found._replace(image=unit * found.image)
 
     with ThreadPoolExecutor(len(MODELS)) as pool:  # the linear algebra runs outside Python's lock
         return sorted(pool.map(search, MODELS), key=lambda found: -found.correlation)

@@ -114,7 +114,7 @@ class GAN(Game):
         fake = self.live(batch)
         if self.cost == "feature_matching":
             f = partial(self.discriminator.features, c=batch.c)
-            with torch.no_grad():
+            with torch.set_grad_enabled(self.attached):  # consensus differentiates it in the discriminator's parameters
                 real = f(batch.x)
             cost = adversarial.feature_matching(real, f(fake))
         else:

@@ -54,6 +54,8 @@ class R3GAN(Game):
     def discriminator_loss(self, batch: Batch) -> Loss:
         f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)
         (a_real, slope_real), (a_fake, slope_fake) = value_and_slope(f, batch.x), value_and_slope(f, fake)
+        if self.attached:  # `value_and_slope` looks at points of its own; consensus asks where these come from
+            a_fake = f(fake)
         terms = {
             "relativistic": relativistic(a_real, a_fake),
             "r1": self.gamma * half_square(slope_real),

@@ -34,6 +34,8 @@ class WGAN(Game):
             25 generator moves and before every 500th; here it is always n_critic.)
     """
 
+    real_is_high = False
+
     def __init__(
         self,
         generator: nn.Module,

@@ -156,6 +156,7 @@ class Ins:
     are rejected (about 12 % for goodenough, 59 % for dimer). Each picture is divided by its maximum.
 
     Args:
+        mask: (H, W) bool, True where there is no detector: pixels that are 0 in every picture.
         mode: see the file's first lines.    model: "both" takes each with probability 1/2.
         parameters: six numbers in meV, in the model's order, instead of random ones.
         ei: incident energy of `physical`, meV.    sigma_e: sd of the energy resolution of the 20×200 pictures, meV; 0
@@ -167,6 +168,7 @@ class Ins:
 
     def __init__(
         self,
+        mask: Tensor | None = None,
         *,
         mode: Literal["practical", "physical", "instrument", "published"] = "practical",
         model: Literal["both", "dimer", "goodenough"] = "both",
@@ -181,11 +183,18 @@ class Ins:
         self.large = mode in ("instrument", "published")
         self.view = instrument() if self.large else panels(ei if mode == "physical" else None)
         self.shape = (240, 400) if self.large else (20, 200)
+        self.mask = torch.zeros(self.shape, dtype=torch.bool) if mask is None else mask
+        if self.mask.shape != self.shape:
+            raise UserError(f"a mask of {mode} has shape {self.shape}, this one {tuple(self.mask.shape)}")
         self.names = tuple(MODELS) if model == "both" else (model,)
         self._blocks: dict[str, list[_Block]] = {}
         self._stable = {name: Stability(name) for name in self.names}
         if mode == "physical" and ei <= 50:
             raise UserError(f"ei = {ei:g} meV: the picture's energies go to 50 meV, above the incident energy")
+        if mode != "physical" and ei != 100:
+            raise UserError(f"ei = {ei:g} meV is for the mode physical: in {mode} the incident energies are given")
+        if counts > 1e12 or background > 1e6:
+            raise UserError(f"counts = {counts:g}, background = {background:g}: at most 1e12 and 1e6")
         if self.large and sigma_e:
             raise UserError("sigma_e is for the 20×200 pictures: the instrument has its own resolution")
         if parameters is not None:
@@ -266,13 +275,20 @@ class Ins:
             rows = self._stable[model](drawn).nonzero()[: min(n, SLAB), 0]
             tried = int(rows[-1]) + 1 if len(rows) == min(n, SLAB) else len(drawn)  # later draws were not needed
             pictures, stable = self.spectra(model, drawn[rows])
-            rows, pictures = rows[stable.cpu()], pictures[stable]
+            pictures = pictures.masked_fill(self.mask.to(pictures.device), 0)
+            kept = stable & (pictures.amax((1, 2)) > 0)  # a picture without a line shows nothing
+            if self.parameters is not None and not kept.all():
+                why = "no line within the picture" if stable.all() else "the magnetic order is unstable"
+                raise UserError(f"{model} with these parameters: {why}")
+            rows, pictures = rows[kept.cpu()], pictures[kept]
             n -= len(rows)
             yield drawn[rows], pictures / pictures.amax((1, 2), keepdim=True), tried
 
     def _counted(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         images = images + self.background
-        return torch.poisson(images * self.counts, generator=generator) / self.counts if self.counts else images
+        if self.counts:
+            images = torch.poisson(images * self.counts, generator=generator) / self.counts
+        return images.masked_fill(self.mask, 0)
 
     @property
     def title(self) -> str:
