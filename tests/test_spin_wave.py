@@ -574,7 +574,7 @@ def test_a_picture_of_the_practical():
 
 
 def test_each_practical_picture_is_fitted_better_by_the_model_that_the_programs_name():
-    """test0 is captioned Goodenough and test4 dimer, and it is the other way round: docs/ins.md. Fits: `ins_published`."""
+    """test0 is captioned goodenough and test4 dimer, and it is the other way round (docs/ins.md)."""
     found = published("practical_pictures.npz")
     fits = {
         "test0": {"dimer": (-0.28827, 2.22216, 2.50406, -3.16698, 2.86056, 0.00672),

@@ -49,7 +49,7 @@ def fit(image: Any, seed: int = 0, world: Ins | None = None, count: Callable[[in
     another shape, NaN, or a constant picture.
     """
     world = world or Ins()
-    y = torch.from_numpy(np.array(image, np.float64))
+    y = torch.from_numpy(np.asarray(image, np.float64).copy())
     if y.shape != world.shape:
         raise UserError(f"a picture to fit has shape {world.shape}, ten 20×20 panels; this is {tuple(y.shape)}")
     if not y.isfinite().all():
