@@ -42,15 +42,25 @@ DCGAN = ["generator.name=dcgan", "discriminator.name=dcgan", "generator.widths=[
          "discriminator.widths=[16,32]"]  # fmt: skip
 
 
+class Bar(NamedTuple):
+    """What the best row should reach, by column."""
+
+    at_least: dict[str, float]
+    at_most: dict[str, float]
+
+    def met(self, values: dict[str, float]) -> bool:
+        over = all(values[name] >= least for name, least in self.at_least.items())
+        return over and all(values[name] <= most for name, most in self.at_most.items())
+
+
 class World(NamedTuple):
-    """A table. rows: method, settings, what was published; bar, at_most: of the best row, by column."""
+    """A table. rows: method, settings, what was published; bars: of the quick and of the full table, and the goal."""
 
     samples: int
     protocol: str
     rows: dict[str, tuple[str, list[str], str]]
     quick: list[str]
-    bar: dict[str, float]
-    at_most: dict[str, float]
+    bars: dict[str, Bar]
 
 
 PLANE = (
@@ -62,6 +72,7 @@ TABLES = {
     "ring": World(2500, PLANE, {
         "gan": ("gan", PLAIN, "6.3 modes, HQ 98.2 %, 0.45"),
         "minibatch": ("gan", [*PLAIN, "discriminator.minibatch=discrimination"], ""),
+        "unrolled0": ("unrolled_gan", [*PLAIN, "method.unroll=0"], ""),
         "unrolled5": ("unrolled_gan", [*PLAIN, "method.unroll=5"], "7.6 modes, HQ 35.6 %"),
         "unrolled10": ("unrolled_gan", [*PLAIN, "method.unroll=10"], ""),
         "pacgan2": ("gan", [*PLAIN, "lens.pack=2"], "7.9 modes, HQ 95.6 %, 0.07"),
@@ -69,7 +80,10 @@ TABLES = {
         "wgan_gp": ("wgan_gp", [], ""),
         "veegan": ("veegan", PLAIN, "8 modes, HQ 52.9 %"),
         "r3gan": ("r3gan", [], ""),
-    }, ["gan", "pacgan4", "r3gan"], {"modes": 7.9, "HQ %": 93.6}, {"reverse KL": 0.07}),
+    }, ["gan", "pacgan4", "r3gan"], {
+        "bar": Bar({"modes": 7.9, "HQ %": 93.6}, {"reverse KL": 0.07}),
+        "goal": Bar({"modes": 8, "HQ %": 97}, {"reverse KL": 0.005}),
+    }),
     "stacked": World(26_000, (
         "published (VEEGAN, PacGAN): 128,000 fixed triples, DCGAN of width 64 with batch norm, 100,000 turns of 64, "
         "two moves of G to one of D; R3GAN: 32x32, 21 M parameters, 10 M images; here: 100,000 fixed triples of "
@@ -81,14 +95,20 @@ TABLES = {
         "r3gan": ("r3gan", [], "1000 modes, 0.029"),
         "r3gan_wide": ("r3gan", ["generator.width=96", "generator.hidden=512", "discriminator.width=48",
                                  "sampler.batch=256"], "1000 modes, 0.029"),
-    }, ["dcgan", "pacdcgan2", "r3gan"], {"modes": 151}, {"reverse KL": 2.95}),
+    }, ["dcgan", "pacdcgan2", "r3gan"], {
+        "bar, quick": Bar({"modes": 151}, {"reverse KL": 2.95}),
+        "goal, quick": Bar({"modes": 959}, {"reverse KL": 0.73}),
+        "bar, full": Bar({"modes": 1000}, {"reverse KL": 0.06}),
+        "goal, full": Bar({"modes": 1000}, {"reverse KL": 0.029}),
+    }),
 }  # fmt: skip
 TABLES["grid"] = TABLES["ring"]._replace(
     rows={name: (method, settings, published) for (name, (method, settings, _)), published in zip(
         TABLES["ring"].rows.items(),
-        ("17.3 modes, HQ 94.8 %, 0.70", "", "23.6 modes, HQ 16 %", "", "23.8 modes, HQ 91.3 %, 0.13",
+        ("17.3 modes, HQ 94.8 %, 0.70", "", "", "23.6 modes, HQ 16 %", "", "23.8 modes, HQ 91.3 %, 0.13",
          "24.8 modes, HQ 93.6 %, 0.04", "", "24.6 modes, HQ 40 %", ""), strict=True)},
-    bar={"modes": 24.8, "HQ %": 93.6}, at_most={"reverse KL": 0.04},
+    bars={"bar": Bar({"modes": 24.8, "HQ %": 93.6}, {"reverse KL": 0.04}),
+          "goal": Bar({"modes": 25, "HQ %": 97}, {"reverse KL": 0.012})},
 )  # fmt: skip
 
 
@@ -141,7 +161,7 @@ def trial(world: str, data: list[str], score: Callable, row: str, seed: int, min
 
 
 def summary(world: str, row: str, trials: list[dict]) -> dict:
-    """Mean ± standard error over the seeds, the published numbers, and whether the bar is met."""
+    """Mean ± standard error over the seeds, the published numbers, and which bars the means meet."""
     good = [t for t in trials if "failed" not in t]
     out = {"row": row, "seeds": len(trials), "failed": len(trials) - len(good)}
     for name in good[0].keys() - {"row", "seed"} if good else ():
@@ -149,8 +169,8 @@ def summary(world: str, row: str, trials: list[dict]) -> dict:
         error = round(values.std(ddof=1) / math.sqrt(len(values)), 4) if len(values) > 1 else None
         out[name] = [round(float(values.mean()), 4), error]
     out["published"] = TABLES[world].rows[row][2]
-    over = all(out[name][0] >= least for name, least in TABLES[world].bar.items()) if good else False
-    out["bar met"] = over and all(out[name][0] <= most for name, most in TABLES[world].at_most.items())
+    means = {name: value[0] for name, value in out.items() if isinstance(value, list)}
+    out["met"] = [name for name, bar in TABLES[world].bars.items() if means and bar.met(means)]
     return out
 
 
@@ -201,7 +221,7 @@ def main() -> None:
         "date": f"{datetime.date.today()}", "command": " ".join(["python", "benchmarks/collapse.py", *sys.argv[1:]]),
         "machine": f"{platform.machine()}, {cores} cores{accelerator}",
         "torch": torch.__version__, "minutes": minutes, "jobs at a time": given.jobs, "protocol": here.protocol,
-        "bar": here.bar, "bar, at most": here.at_most, **found,
+        "bars, at least and at most": here.bars, **found,
     }  # fmt: skip
     out = Path(__file__).parent / "results" / f"collapse-{given.world}-{name}.json"
     out.parent.mkdir(exist_ok=True)
