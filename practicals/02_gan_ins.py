@@ -148,8 +148,9 @@ both = {"real, held out": held_out, "generated": generated}
 figures.panels({f"{title}, {i}": of[i] for title, of in both.items() for i in range(4)})
 
 # %% [markdown]
-# The bands lie where bands lie, but in three minutes the lines stay broken and grainy: whole pictures need more time,
-# or a better game, than we have here.
+# The bands lie where bands lie, open and close from panel to panel as those of one magnet do, and fade out together.
+# What three and a half minutes do not give is the last of the sharpness: some lines are still broken, and some pictures
+# speckled.
 #
 # ## Is it right, and not only pretty?
 #
@@ -236,8 +237,8 @@ figures.panels({f"mean of {name}, {title}": of[name].mean(0) for name in MODELS
                 for title, of in {"held out": real, "generated": asked}.items()})  # fmt: skip
 
 # %% [markdown]
-# What the models share is learnt, with a correlation of 0.94 or more of the mean pictures; of their difference, which
-# is what a classifier would live on, a good part (0.75, where 0.96 could be known).
+# What the models share is learnt, with a correlation of 0.95 or more of the mean pictures; of their difference, which
+# is what a classifier would live on, most (0.91, where 0.96 could be known).
 #
 # ## The measurement
 #

@@ -779,6 +779,13 @@ def test_inspect_looks_at_what_training_refuses(here):
     assert "range: 0 to 0" in "\n".join(inspect.describe("flat.npy").lines)
 
 
+@pytest.mark.parametrize("value", [np.nan, 3.0])
+def test_inspect_proposes_no_training_that_would_be_refused(here, value):
+    np.save("x.npy", np.full((20, 4, 4), value))
+    lines = inspect.describe("x.npy").lines
+    assert "nothing to train on" in lines[-1] and not any("to train:" in line for line in lines)
+
+
 def test_inspect_lists_several_arrays(h5):
     np.savez("x.npz", a=PICTURES, b=np.arange(40))
     assert inspect.describe("x.npz").lines[1:] == ["x.npz:a (40 × 9 × 7 uint8)", "x.npz:b (40 int64)"]

@@ -82,6 +82,8 @@ def proposal(raw: Raw, survey: Survey, channels: str, place: Source | None) -> l
         lines = [str(error)]
         extra = ["--channels", "last"] if len(raw.shape) == 4 else []
     extra += ["--nan", "drop"] if survey.bad.any() else []
+    if not survey.low < survey.high:
+        return [*lines, "nothing to train on: no two values differ"]
     if place is not None and len(raw.shape) <= 4:
         name = raw.name if place.is_file else place.text
         lines.append(f"to train: {shlex.join(['ludus', 'train', 'r3gan', '--data', name, *extra])}")
