@@ -279,6 +279,13 @@ def test_text_labels_and_truth_values():
     refused("text", args=(PICTURES, names), condition_kind="values")
 
 
+def test_a_constant_column_keeps_its_scale():
+    """Fifty times 0.1 have a standard deviation of 3e-17, which is no scale to divide by."""
+    c = np.stack([np.full(50, 0.1), np.linspace(0, 1, 50)], 1)
+    found = load(RNG.normal(size=(50, 4, 4)), c, held_out=0)
+    assert found.form.condition.columns[0].scale == 1 and np.abs(found.c[:, 0]).max() < 1e-12
+
+
 def test_values_are_standardised_column_by_column():
     values = RNG.normal([3, -100], [0.1, 20], (40, 2))
     data = load(PICTURES, values, held_out=0)

@@ -22,6 +22,7 @@ from ludus.methods.wgan import WGAN
 from ludus.networks.lenses import Lensed
 from ludus.networks.mlp import MlpDiscriminator, MlpGenerator
 from ludus.networks.priors import Gaussian
+from ludus.worlds.mixtures import ring
 
 # ------------------------------------------------------------------------------------------------- the three costs
 
@@ -354,6 +355,21 @@ def test_each_figure_is_drawn(ludus, monkeypatch, name):
     text = [t.get_text() for axes in recipe.load_object(FIGURES[name])().axes for t in axes.findobj()
             if hasattr(t, "get_text")]  # fmt: skip
     assert any(len(t) > 3 for t in text) and not any("$" in t and "mathdefault" not in t for t in text)
+
+
+@pytest.mark.slow
+def test_unrolling_keeps_the_modes_that_the_plain_game_leaves(monkeypatch):
+    """At every moment shown: one or two of the eight without it, all eight with it (Metz et al. 2017, figure 2)."""
+    monkeypatch.setattr(unrolling, "TURNS", 3000)
+    modes = ring().means.numpy()
+
+    def held(x):
+        near = np.linalg.norm(x[:, None] - modes, axis=2) < 0.35
+        return int((near.mean(0) > 0.02).sum())
+
+    plain, ahead = ([held(x) for x in unrolling.frames(k).values()] for k in (0, unrolling.K))
+    print(plain, ahead)
+    assert max(plain[1:]) <= 3 and ahead[1:] == [8] * (unrolling.SHOTS - 1)
 
 
 def test_svg_is_well_formed_and_the_same_again(ludus):
