@@ -164,7 +164,7 @@ def summary(world: str, row: str, trials: list[dict]) -> dict:
     """Mean ± standard error over the seeds, the published numbers, and which bars the means meet."""
     good = [t for t in trials if "failed" not in t]
     out = {"row": row, "seeds": len(trials), "failed": len(trials) - len(good)}
-    for name in good[0].keys() - {"row", "seed"} if good else ():
+    for name in [key for key in good[0] if key not in ("row", "seed")] if good else ():
         values = np.array([t[name] for t in good], float)
         error = round(values.std(ddof=1) / math.sqrt(len(values)), 4) if len(values) > 1 else None
         out[name] = [round(float(values.mean()), 4), error]
