@@ -217,7 +217,7 @@ score("minimax", run.sample(N))
 figures.grid(run.sample(64, seed=1))
 
 # %% [markdown]
-# In the executed notebook minimax does no worse (43.3 % against 42.1 %): with these small networks $D$ is never so sure
+# In the executed notebook minimax does no worse (47.8 % against 47.1 %): with these small networks $D$ is never so sure
 # of the fakes that the gradient vanishes, as its loss curves say. Make $D$ stronger
 # (`"discriminator.widths": [64, 128]`) and look again.
 #
@@ -237,8 +237,8 @@ score("D held above 80 %", run.sample(N))
 figures.curves([row for row in journal.read(run.folder / "metrics.jsonl") if "losses" in row])
 
 # %% [markdown]
-# Here the balance was good to begin with, so slowing $D$ down by counting only costs it lessons (36.3 %, and the rarest
-# digit falls to 3.5 %). Holding it by measurement hardly ever acts, since its accuracy seldom passes 80 %; the 47.4 %
+# Here the balance was good to begin with, so slowing $D$ down by counting only costs it lessons (42.7 %, and the rarest
+# digit falls to 4.6 %). Holding it by measurement hardly ever acts, since its accuracy seldom passes 80 %; the 48.1 %
 # are what another course of the same game gives. Asynchronous training is a remedy for an imbalance, not a gain in
 # itself.
 #
@@ -261,9 +261,9 @@ score("wgan_gp, gradient penalty", run.sample(N))
 figures.grid(run.sample(64, seed=1))
 
 # %% [markdown]
-# Both are behind at this budget (33.6 % and 35.8 %): each move of the generator costs several of the critic, so the
-# generator has moved less in the same minute. Clipping also loses digits (the rarest has 2.2 %). What they promise is a
-# loss that means something and a game that does not break, not speed.
+# Both are behind at this budget (35.6 % and 38.2 %): each move of the generator costs several of the critic, so the
+# generator has moved less in the same minute. What they promise is a loss that means something and a game that does not
+# break, not speed.
 #
 # ## Conditional GAN
 #
