@@ -30,10 +30,13 @@ from typing import NamedTuple
 import mnist_quality
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import ludus
+from ludus import figures
 from ludus.data.load import load
+from ludus.figures.save import COLOURS, blank, styled
 from ludus.metrics.modes import coverage, modes
 from ludus.worlds.mixtures import WORLDS
 
@@ -193,6 +196,19 @@ def table(world: str, rows: list[str], seeds: int, minutes: float, jobs: int) ->
     return {"calibration": calibration, "table": lines, "trials": trials}
 
 
+def draw(lines: list[dict]) -> Figure:
+    """A panel for each number, a bar for each row, with its standard error."""
+    names = [name for name in ("modes", "HQ %", "reverse KL") if name in lines[0]]
+    figure = blank(1900, 160 + 90 * len(lines))
+    for axes, name in zip(figure.subplots(1, len(names), sharey=True), names):
+        means, errors = zip(*(line[name] for line in lines))
+        axes.barh([line["row"] for line in lines], means, xerr=[e or 0 for e in errors], color=COLOURS[0], height=0.55)
+        styled(axes, name, "", "")
+    figure.axes[0].invert_yaxis()
+    figure.tight_layout()
+    return figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world", choices=list(TABLES))
@@ -227,6 +243,10 @@ def main() -> None:
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     print(out)
+    if name != "own":
+        picture = Path(__file__).parents[1] / "docs" / "figures" / f"collapse-{given.world}-{name}.png"
+        picture.write_bytes(figures.png(draw(found["table"])))
+        print(picture)
 
 
 if __name__ == "__main__":
