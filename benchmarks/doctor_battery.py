@@ -81,7 +81,7 @@ PLANTED = [
     for case in (
         Case(doctor.VANISHING, "gan", data, {"method.cost": "minimax", **AHEAD}),
         Case(doctor.OVERPOWERING, "gan", data, {"trainer.rates": {"generator": 1e-6}}),
-        Case(doctor.OVERPOWERED, "gan", data, {"trainer.rates": {"discriminator": 1e-9, "generator": 2e-4}}),  # learns nothing
+        Case(doctor.OVERPOWERED, "gan", data, {"trainer.rates": {"discriminator": 1e-9, "generator": 2e-4}}),  # frozen
         Case(doctor.COLLAPSE, "gan", data, R1, z=lambda z: z / 100),
         Case(doctor.HOPPING, "gan", data, {"trainer.lr": 1e-3}, z=lambda z: z / 100),
         Case(doctor.CONDITION, "r3gan", data + ":label", c=lambda c: 0 * c),

@@ -10,6 +10,7 @@ import torch
 
 from ludus.data.sampler import Sampler
 from ludus.figures.save import COLOURS, FAINT, INK, blank
+from ludus.game import Game
 from ludus.play import PLAYS
 from ludus.recipe import METHODS, load_object, roles
 from ludus.trainer import Trainer
@@ -48,12 +49,17 @@ def schedules() -> dict[str, tuple[Options, int]]:
 
 
 def _trainer(method: str, options: Options, theta: float, psi: float, way: Options) -> Trainer:
-    sign = 1 if method == "wgan" else -1  # the paper's logit is high on generated data, as only `wgan`'s is
     game = load_object(METHODS[method].path)(*dirac(), **options).double()
+    sign = _sign(game)
     with torch.no_grad():
         game.generator.theta.fill_(theta)
         game.discriminator.psi.fill_(sign * psi)
     return Trainer(game, Sampler(Dirac().sample(1).x.double(), batch=1), lr=RATE, optimiser="sgd", **way)
+
+
+def _sign(game: Game) -> int:
+    """Of ψ against the paper's, whose logit is high on generated data."""
+    return -1 if game.real_is_high else 1
 
 
 def orbit(method: str, options: Options, way: Options, moves: int = 1, turns: int = TURNS) -> np.ndarray:
@@ -79,7 +85,7 @@ def velocity(method: str, options: Options, points: np.ndarray) -> np.ndarray:
         batch = next(trainer.sampler)
         for name in ("generator", "discriminator"):
             trainer.gradient(name, batch)
-        sign = 1 if method == "wgan" else -1
+        sign = _sign(trainer.game)
         found.append((-trainer.gradients["generator"][0].item(), -sign * trainer.gradients["discriminator"][0].item()))
     return np.array(found)
 
