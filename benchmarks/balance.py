@@ -7,10 +7,11 @@
 
 Three seeds each, one single-threaded process a core, about twenty minutes in all on two cores. The figures go to
 docs/figures/balance-NAME.png, the numbers to benchmarks/results/balance.json. What is measured is the doctor's: the
-energy distance of samples and data, 0 where they have one law and 1 or more where they are apart; and how often D ranks
-a held-out real row above a generated one, ½ where it cannot tell.
+energy distance of samples and data, 0 where they have one law and 1 or more where they are apart (1,000 stands for more
+too, as where a game diverged); and how often D ranks a held-out real row above a generated one, ½ where it cannot tell.
 """
 
+import contextlib
 import datetime
 import json
 import math
@@ -29,12 +30,14 @@ from doctor_battery import Case, data_of, game_of
 from matplotlib.figure import Figure
 
 from ludus import figures, play, seeds
+from ludus.errors import Diverged
 from ludus.figures.save import COLOURS, blank, styled
 from ludus.metrics.modes import modes
 from ludus.trainer import Callback, Trainer
 from ludus.worlds.mixtures import ring
 
 SEEDS, TURNS, SAMPLES = 3, 1500, 2500
+VALUES, MOST = ("energy", "told", "force"), 1e3  # what is looked at; more than that is as good as infinite
 HERE = Path(__file__).parent
 GAMES = {"gan, minimax": ("gan", {"method.cost": "minimax"}), "gan, heuristic": ("gan", {}), "r3gan": ("r3gan", {})}
 RATIOS = (0.01, 0.1, 0.3, 1, 3, 10, 100)  # D's over G's, at a geometric mean of 1e-3
@@ -75,13 +78,14 @@ def played(job: Job) -> dict:
     trainer, doctor = game_of(case, job.seed, job.turns)
     if job.stops:
         trainer.callbacks.insert(0, Stop(job.stops, job.turns // 2))
-    trainer.run()
+    with contextlib.suppress(Diverged):  # one of the ways in which it may end; the looks say so
+        trainer.run()
     with seeds.measuring(trainer.game, job.seed):
         x = data_of(case, job.seed, False).form.to_user(trainer.game.sample(SAMPLES).numpy())
     truth = ring()
     found = modes(x, truth.means.numpy(), truth.sd)
-    looks = [{"turn": row["turn"], **{k: row["doctor"][k] for k in ("energy", "told", "force")}} for row in doctor.rows]
-    last = {key: float(np.mean([look[key] for look in looks[-4:]])) for key in ("energy", "told", "force")}
+    looks = [{"turn": row["turn"], **{k: min(row["doctor"][k], MOST) for k in VALUES}} for row in doctor.rows]
+    last = {key: float(np.mean([look[key] for look in looks[-4:]])) for key in VALUES}
     return {**job._asdict(), "looks": looks, **last, "modes": found.captured}
 
 
@@ -145,7 +149,9 @@ def draw_strength(runs: list[dict]) -> Figure:
             axes = figure.add_subplot(3, 2, 2 * row + column + 1)
             _lines(axes, grouped(runs, value), points)
             styled(axes, "", sweep if row == 2 else "", SAYS[value])
-            axes.set_ylim(*{"energy": (-0.1, 3), "told": (0, 1.03), "modes": (0, 8.3)}[value])
+            if value == "energy":
+                axes.set_yscale("symlog", linthresh=0.1)
+            axes.set_ylim(*{"energy": (-0.05, 1.5 * MOST), "told": (0, 1.03), "modes": (0, 8.3)}[value])
     figure.axes[0].legend(frameon=False, fontsize=7)
     figure.axes[0].set_title("G is the faster  ←   → D is the faster", fontsize=8)
     figure.axes[3].set_title("G is the wider  ←   → D is the wider", fontsize=8)
@@ -155,14 +161,14 @@ def draw_strength(runs: list[dict]) -> Figure:
 
 def draw_stop(runs: list[dict]) -> Figure:
     figure = blank(1900, 1300)
-    values = ("energy", "told", "force")
     for row, game in enumerate(dict.fromkeys(run["line"] for run in runs)):
-        for column, value in enumerate(values):
+        for column, value in enumerate(VALUES):
             axes = figure.add_subplot(2, 3, 3 * row + column + 1)
             for i, title in enumerate(STOPS):
                 these = [run["looks"] for run in runs if run["line"] == game and run["point"] == title]
-                turns = [look["turn"] for look in these[0]]
-                seen = np.array([[look[value] for look in looks] for looks in these])
+                shortest = min(map(len, these))  # of those that ended early
+                turns = [look["turn"] for look in these[0][:shortest]]
+                seen = np.array([[look[value] for look in looks[:shortest]] for looks in these])
                 axes.plot(turns, seen.mean(0), color=COLOURS[i], label=title, linewidth=1.2)
                 axes.fill_between(turns, seen.min(0), seen.max(0), color=COLOURS[i], alpha=0.15)
             axes.axvline(TURNS, color="#999", linewidth=0.8)
