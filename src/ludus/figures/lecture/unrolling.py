@@ -20,7 +20,7 @@ from ludus.worlds.mixtures import ring
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TURNS, SHOTS, POINTS = 6000, 6, 1024
+TURNS, SHOTS, POINTS = 18_000, 6, 1024
 K, RATE = 10, 0.1  # of the unrolled game
 
 
@@ -55,9 +55,9 @@ def unrolling() -> Figure:
     which takes a few minutes.
     """
     shots = {"GAN\n(K = 0)": frames(0), f"unrolled\nK = {K}": frames(K)}
-    side, left = 300, 110
+    side, left = 300, 150
     width = left + SHOTS * side
-    figure = blank(width, len(shots) * side + 60)
+    figure = blank(width, len(shots) * (side + 40))
     axes = figure.subplots(len(shots), SHOTS, sharex=True, sharey=True, squeeze=False)
     modes = ring().means.numpy()
     for row, (title, found) in zip(axes, shots.items()):
@@ -67,7 +67,6 @@ def unrolling() -> Figure:
             place.scatter(*x.T, s=1.5, color=COLOURS[0], linewidths=0, alpha=0.6)
             place.set(xlim=(-1.8, 1.8), ylim=(-1.8, 1.8), aspect="equal", xticks=[], yticks=[])
             place.spines[:].set(color=FAINT, linewidth=0.4)
-            if row is axes[0]:
-                place.set_title(f"{turn:,} turns", fontsize=8, color=INK)
-    figure.subplots_adjust(left=left / width, right=0.995, bottom=0.02, top=0.91, wspace=0.04, hspace=0.06)
+            place.set_title(f"{turn:,} turns", fontsize=8, color=INK)
+    figure.subplots_adjust(left=left / width, right=0.995, bottom=0.02, top=0.94, wspace=0.04, hspace=0.14)
     return figure
