@@ -172,8 +172,8 @@ def draw_stop(runs: list[dict]) -> Figure:
                 axes.plot(turns, seen.mean(0), color=COLOURS[i], label=title, linewidth=1.2)
                 axes.fill_between(turns, seen.min(0), seen.max(0), color=COLOURS[i], alpha=0.15)
             axes.axvline(TURNS, color="#999", linewidth=0.8)
-            if value != "told":
-                axes.set_yscale("symlog", linthresh=0.1)
+            if value == "force":
+                axes.set_yscale("log")
             styled(axes, game if column == 0 else "", "turns" if row else "", SAYS[value])
     figure.axes[0].legend(frameon=False, fontsize=7)
     figure.tight_layout()
