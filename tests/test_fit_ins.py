@@ -76,8 +76,8 @@ def test_a_search_at_a_tenth_of_its_length_counts_what_it_computes(monkeypatch):
 @pytest.mark.slow
 def test_it_finds_the_truth_without_noise():
     """Parameters to 0.1 meV, a two-hundredth of the widest range; the search mostly comes within 0.01."""
-    drawn = Ins().draw(4, torch.Generator().manual_seed(5))
-    for image, label, truth in zip(drawn.images, drawn.labels, drawn.parameters):
+    drawn = Ins().draw(4, torch.Generator().manual_seed(5))  # of which the first two, one of each model, take minutes
+    for image, label, truth in zip(drawn.images[:2], drawn.labels, drawn.parameters):
         found = fit(image)[0]
         model = ("dimer", "goodenough")[int(label.argmax())]
         if model == "dimer" and truth[0] < truth[3]:

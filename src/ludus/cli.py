@@ -206,7 +206,7 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the search.")] = 0,
     picture: Annotated[Path | None, typer.Option(help="Where to draw it; by default NAME-fit.png here.")] = None,
 ) -> None:
-    """Fit the exchange parameters of both magnetic models to a 20×200 neutron picture by a global search (a minute).
+    """Fit the exchange parameters of both magnetic models to a 20×200 neutron picture by a global search (two minutes).
 
     \b
       ludus fit ins --to image.npy

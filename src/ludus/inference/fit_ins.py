@@ -5,6 +5,7 @@ search sees nothing to climb. So picture and model are blurred alike, much at fi
 population of parameters evolves (differential evolution, Storn & Price 1997, Journal of Global Optimization 11, 341).
 """
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from ludus.worlds.ins import Ins
 from ludus.worlds.ins_facts import mirror
 from ludus.worlds.spin_wave import MODELS, Stability
 
-BLURS = ((2.0, 1.0, 60), (1.0, 0.5, 45), (0.0, 0.0, 45))  # sd in pixels of H and K, in bins of energy; generations
+BLURS = ((2.0, 1.0, 60), (1.0, 0.5, 45), (0.0, 0.0, 200))  # sd in pixels of H and K, in bins of energy; generations
 FIRST, POPULATION = 600, 100
 BLOCK = 5  # pixels; what a fit leaves is taken as independent from one 5×5 block of a panel to the next
 BOOTSTRAPS = 400
@@ -56,7 +57,7 @@ def fit(image: Any, seed: int = 0, world: Ins | None = None, count: Callable[[in
         raise UserError(f"the picture has {int((~y.isfinite()).sum())} values that are not finite: fill them first")
     if y.min() == y.max():
         raise UserError("the picture is constant: there is no line to fit")
-    unit = y.std()  # pictures come in units of any size
+    unit = 2.0 ** math.floor(math.log2(y.std()))  # pictures come in units of any size; this division is exact
     done = dict.fromkeys(MODELS, 0)
 
     def search(model: str) -> Fit:
