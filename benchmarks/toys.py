@@ -12,9 +12,13 @@ import json
 import math
 import platform
 import sys
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import torch
+
+from ludus.methods.r3gan import R3GAN
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -25,7 +29,7 @@ from claims import test_dirac  # noqa: E402
 
 GAMES = test_dirac.METHODS | {
     "GAN, consensus 1": test_dirac.METHODS["GAN"],
-    "R3GAN, γ = 0.15": test_dirac.functools.partial(test_dirac.R3GAN, gamma=0.15),
+    "R3GAN, γ = 0.15": partial(R3GAN, gamma=0.15),
 }
 SADDLE = [(0.001, 0.001), (1e-4, 0.01), (0.01, 0.01), (0.01, 1e-4)]
 
@@ -43,7 +47,7 @@ def dirac() -> list[dict]:
         for i, play in enumerate(test_dirac.PLAYS):
             radius = math.hypot(*test_dirac.played(method, play, consensus=float("consensus" in name)))
             printed = test_dirac.RADII.get(name, [""] * 3)[i]
-            unit = 10 ** test_dirac.Decimal(printed).as_tuple().exponent if printed else 0
+            unit = 10 ** Decimal(printed).as_tuple().exponent if printed else 0
             met = abs(radius - float(printed)) <= max(0.01 * float(printed), unit / 2) if printed else None
             found.append(row("Dirac-GAN", f"{name}, {play}", printed, radius, met))
     return found

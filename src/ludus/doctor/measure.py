@@ -29,8 +29,8 @@ class Gauge:
         response   E|G(z, c) − G(z, c')| / R, c' another row's condition
         within     E|G(z, c) − G(z', c)| / E|y − y'| of data with equal or neighbouring c
 
-    a is taken with the sign that is high on real data, whichever the game's is. Energy is an
-    unbiased estimate, and so may be below 0.
+    a is taken with the sign that is high on real data, whichever the game's is. Energy is an unbiased estimate, and so
+    may be below 0.
 
     Args:
         real: the training data.    held: rows that are never trained on, perhaps none.    batch: rows of a turn.
