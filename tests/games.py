@@ -25,8 +25,9 @@ def data_of(shape=(1, 8, 8), condition=None, n=64) -> Data:
 
 def recipe_of(method: str, data: Data, **settings) -> dict:
     """A complete recipe of small networks."""
-    small = {"generator.width": 8, "discriminator.width": 8, "prior.dimension": 4, "sampler.batch": 16}
-    small = {key: value for key, value in small.items() if data.form.kind == "points" or ".width" not in key}
+    small = {"prior.dimension": 4, "sampler.batch": 16}
+    if data.form.kind == "points":
+        small |= {f"{role}.width": 8 for role in recipes.roles(method) if role != "prior"}
     return recipes.complete(recipes.draft(method, settings={**small, **settings}), data.form.kind, len(data.x))
 
 

@@ -148,10 +148,12 @@ def test_watching_changes_nothing(method, condition):
     seen.run()
     assert same(weights(alone.game), weights(seen.game))
     first, second = (row["doctor"] for row in seen.callbacks[-1].rows)
-    assert first.keys() == second.keys() >= {"energy", "spread", "force", "cells", "visits", "gradient"}
+    assert first.keys() == second.keys() >= {"energy", "spread", "cells", "visits", "gradient"}
+    assert ("force" in first) == ({"generator", "discriminator"} <= set(seen.players))
     assert first["gradient"].keys() == set(seen.players) and first != second
     assert all(math.isfinite(value) for value in first.values() if isinstance(value, float))
-    assert ("told" in first) == ("reconstructor" not in seen.players)  # pairs (x, z) cannot be judged without their z
+    judged = "force" in first and "reconstructor" not in seen.players  # pairs (x, z) cannot be judged without their z
+    assert ("told" in first) == judged
 
 
 def test_a_players_norm_is_that_of_the_gradient_it_follows():

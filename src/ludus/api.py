@@ -1,79 +1,21 @@
 """`ludus.train`, `ludus.resume`, `ludus.load`: a run in three lines."""
 
-import copy
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ludus import recipe as recipes
-from ludus import seeds, session
+from ludus import session
 from ludus.data import locate
-from ludus.data.files import check_budget
-from ludus.data.form import Form
 from ludus.data.load import load as load_data
 from ludus.errors import UserError, unknown
-from ludus.game import Game
+from ludus.run import Run, read_recipe
 from ludus.runs import folder, store
 from ludus.runs.lock import Lock
-from ludus.session import ARRAY, report
+from ludus.session import ARRAY
 from ludus.terminal import say
-from ludus.trainer import load_weights, under
-
-AT_ONCE = 1024  # samples drawn together, to bound memory
-
-
-class Run:
-    """A run on disk, ready to draw from: the averaged game of its newest checkpoint that verifies.
-
-    Attributes: `folder`; `recipe` (a dict); `game` (on the CPU, in eval mode); `form`, the way between the network's
-    range and the user's units; `turn`; `skipped`, checkpoints that were passed over, and why.
-    """
-
-    def __init__(self, path: Path, **modules: nn.Module):
-        self.folder, self.recipe = Path(path), read_recipe(Path(path))
-        kept = session.kept_data(self.folder)
-        self.form: Form = kept["form"]
-        self.notes, self.examples = kept["notes"], kept["examples"]
-        checkpoint = store.load(self.folder)
-        self.turn, self.skipped, self.numbers = checkpoint.turn, checkpoint.skipped, checkpoint.state
-        own = {role: copy.deepcopy(module) for role, module in modules.items()}  # the caller's stay as they are
-        with seeds.forked(torch.device("cpu")):
-            self.game: Game = recipes.build(self.recipe, self.form, own).eval().requires_grad_(False).cpu()
-        average = under("average/", {name: torch.from_numpy(value) for name, value in checkpoint.tensors.items()})
-        load_weights(self.game, average)
-
-    def sample(self, n: int, c: Any = None, seed: int = 0) -> np.ndarray:
-        """n draws x ~ p(x | c), float32, in the user's units, shape and axis order.
-
-        c: a class label or value as the user's data has them, one for all or one each; None draws conditions as often
-        as the training data had them. The same seed gives the same samples.
-        """
-        if not isinstance(n, int) or n < 1:
-            raise UserError(f"n = {n!r}: a whole number of samples, at least one")
-        check_budget(f"{n:,} samples", (n, *self.form.shape), 8, "draw fewer at a time")
-        with seeds.measuring(self.game, seed):
-            encoded = self._conditions(n, c)
-            parts = [
-                self.game.sample(min(AT_ONCE, n - i), None if encoded is None else encoded[i : i + AT_ONCE]).numpy()
-                for i in range(0, n, AT_ONCE)
-            ]
-        return self.form.to_user(np.concatenate(parts))
-
-    def _conditions(self, n: int, c: Any) -> Tensor | None:
-        if c is not None:
-            return torch.from_numpy(self.form.encode_condition(c, n))
-        if not self.form.conditions:
-            return None
-        rows = torch.from_numpy(self.examples["c"])
-        return rows[torch.randint(len(rows), (n,))]
-
-    def report(self) -> Path:
-        """Writes report.html, self-contained, and gives its path."""
-        return report(self)
 
 
 def train(
@@ -165,7 +107,7 @@ def start(
 def _anchored(draft: dict) -> dict:
     """The recipe with its files by their absolute paths, so that a run can be resumed from anywhere."""
     section = dict(draft.get("data", {}))
-    for key in {"source", "condition"} & section.keys():
+    for key in {"source", "condition", "mask", "sigma"} & section.keys():
         found = None if section[key] == ARRAY else locate.parse(section[key])
         if found and found.is_file:
             section[key] = found._replace(path=os.path.abspath(found.path)).text
@@ -223,17 +165,6 @@ def _finished(path: Path, modules: dict[str, nn.Module] | None) -> Run:
     finished = Run(path, **(modules or {}))
     finished.report()
     return finished
-
-
-def read_recipe(path: Path) -> dict:
-    """The recipe of a run folder, checked."""
-    if not (path / "recipe.toml").exists():
-        raise UserError(f"{path} is not a run: it has no recipe.toml; `ludus runs` lists those that there are")
-    whole = recipes.check(recipes.read(path / "recipe.toml"))
-    needed = ["seed", "device", "sampler", "trainer", *recipes.roles(whole["method"]["name"])]
-    if missing := [key for key in needed if key not in whole]:
-        raise UserError(f"{path / 'recipe.toml'} lacks {', '.join(missing)}: was it edited?")
-    return whole
 
 
 def read_data(recipe: dict, array: Any = None, conditions: Any = None):

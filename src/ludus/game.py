@@ -8,10 +8,13 @@ plays any of them.
 import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ludus.networks.laws import DiagonalGaussian, Pixels, Point, Warped
 
 
 class Batch(NamedTuple):
@@ -83,3 +86,32 @@ class Game(nn.Module, abc.ABC):
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_drawn": None}  # a copy of a game does not carry a turn's graph along
+
+
+# What a game may be able to do besides: asked for by type
+
+
+class Decodes(abc.ABC):
+    """A game with a latent z that is drawn from `prior` and determines x, up to pixel noise."""
+
+    prior: nn.Module
+
+    @abc.abstractmethod
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """E[x | z, c], z (B, d), in the network's range: what pictures show. Where z determines x, x itself."""
+
+
+class Encodes(Decodes):
+    """A game that also says which z an x may have come from."""
+
+    @abc.abstractmethod
+    def posterior(self, x: Tensor, c: Tensor | None = None) -> "DiagonalGaussian | Point | Warped":
+        """q(z | x, c)."""
+
+
+class HasLikelihood(Decodes):
+    """A game of which p(x | z, c), and so p(x | c) = ∫ p(x | z, c) p(z) dz, has a meaning."""
+
+    @abc.abstractmethod
+    def likelihood(self, z: Tensor, c: Tensor | None = None) -> "Pixels":
+        """p(x | z, c), z (..., B, d)."""

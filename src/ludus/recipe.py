@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from ludus.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from ludus.data.layout import Form
@@ -35,6 +36,8 @@ class Method(NamedTuple):
 
 
 # fmt: off
+POINTS = {"trainer.lr": 1e-3, "sampler.batch": 128, "annealing.decay": 0.03, "prior.dimension": 2}
+IMAGES = {"trainer.lr": 1e-3, "sampler.batch": 128, "annealing.decay": 0.03, "prior.dimension": 16}
 METHODS = {
     "gan": Method(
         "methods.gan:GAN",
@@ -54,7 +57,8 @@ METHODS = {
     ),
     "r3gan": Method(
         "methods.r3gan:R3GAN",
-        points={"trainer.lr": 3e-3, "sampler.batch": 256, "trainer.steps": 5000,
+        points={"trainer.lr": 3e-3, "trainer.betas": [0.0, 0.99], "sampler.batch": 256, "trainer.steps": 5000,
+                "generator.activation": "tanh", "discriminator.activation": "tanh",
                 "annealing.hold": 0.3, "annealing.decay": 0.03, "annealing.values": {"gamma": [0.02, 0.002]}},
         images={"trainer.lr": 1.5e-3, "trainer.betas": [0.0, 0.99],
                 "annealing.decay": 0.05, "annealing.values": {"gamma": [1.0, 0.02]}},
@@ -72,6 +76,18 @@ METHODS = {
         images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999]},
         pairs=True,
     ),
+    "ae": Method(
+        "methods.ae:AE",
+        points={**POINTS, "encoder.posterior": "point", "prior.name": "fitted"},
+        images={**IMAGES, "encoder.posterior": "point", "prior.name": "fitted"},
+    ),
+    "vae": Method("methods.vae:VAE", points=POINTS, images=IMAGES),
+    "iwae": Method("methods.iwae:IWAE", points=POINTS, images=IMAGES),
+    "wae": Method(
+        "methods.wae:WAE",
+        points={**POINTS, "encoder.posterior": "point"},
+        images={**IMAGES, "encoder.posterior": "point", "prior.dimension": 8},
+    ),
 }
 NETWORKS = {
     "mlp": ("networks.mlp:MlpGenerator", "networks.mlp:MlpDiscriminator"),
@@ -79,15 +95,25 @@ NETWORKS = {
     "dcgan": ("networks.dcgan:DcganGenerator", "networks.dcgan:DcganDiscriminator"),
     "resnet": ("networks.resnet:ResnetGenerator", "networks.resnet:ResnetDiscriminator"),
 }
-PRIORS = {"gaussian": "networks.priors:Gaussian", "uniform": "networks.priors:Uniform"}
+PRIORS = {
+    "gaussian": "networks.priors:Gaussian",
+    "uniform": "networks.priors:Uniform",
+    "fitted": "networks.priors:Fitted",
+}
 # fmt: on
 ROLES = {
     "generator": {name: paths[0] for name, paths in NETWORKS.items()},
     "discriminator": {name: paths[1] for name, paths in NETWORKS.items()},
     "reconstructor": {name: paths[1] for name, paths in NETWORKS.items()},
+    "encoder": {name: paths[1] for name, paths in NETWORKS.items()},
+    "decoder": {name: paths[0] for name, paths in NETWORKS.items()},
     "prior": PRIORS,
 }
-HEADS = {"reconstructor": "networks.pairs:Reconstructor"}  # what a role makes of the network that it names, and of d
+HEADS = {  # what a role makes of the network that it names; its options stand beside the network's
+    "reconstructor": "networks.pairs:Reconstructor",
+    "encoder": "networks.encoders:Encoder",
+    "decoder": "networks.decoders:Decoder",
+}
 SECTIONS = {
     "data": "data.load:load",
     "sampler": "data.sampler:Sampler",
@@ -102,11 +128,9 @@ SECTIONS = {
     "doctor": "doctor.watch:Doctor",
 }
 USUAL = {
-    "points": {"generator.name": "mlp", "discriminator.name": "mlp", "reconstructor.name": "mlp",
-               "prior.name": "gaussian", "prior.dimension": 32},
-    "images": {"generator.name": "small", "discriminator.name": "small", "reconstructor.name": "small",
-               "prior.name": "gaussian"},
-}  # fmt: skip
+    "points": {f"{role}.name": "mlp" for role in ROLES} | {"prior.name": "gaussian", "prior.dimension": 32},
+    "images": {f"{role}.name": "small" for role in ROLES} | {"prior.name": "gaussian"},
+}
 NAMES = ("name", "source", "condition", "held_out_hash")  # what a section holds beside arguments
 CUSTOM = "custom"  # a network that was handed over in Python, and is handed over again at load
 
@@ -296,6 +320,8 @@ def _check_section(section: str, values: dict, method: str) -> dict:
     options: dict[str, Parameter] = {}
     for path in _candidates(section, values.get("name"), method):
         options |= signature(path)[1]
+    if section in HEADS:
+        options |= signature(HEADS[section])[1]
     for key in values:
         if key not in options and key not in fixed:
             raise unknown(f"key in [{section}]", key, [*options, *fixed])
@@ -371,6 +397,8 @@ def _applies(key: str, recipe: dict) -> bool:
     name = recipe.get(section, {}).get("name")
     if section not in ROLES or name is None or option == "name":
         return True
+    if section in HEADS and option in signature(HEADS[section])[1]:
+        return True
     return name != CUSTOM and option in signature(ROLES[section][name])[1]
 
 
@@ -392,12 +420,19 @@ def load_object(path: str) -> Any:
     return getattr(importlib.import_module(f"ludus.{module}"), name)
 
 
-def build(recipe: dict, form: "Form", modules: "dict[str, nn.Module] | None" = None) -> "Game":
-    """The game of a complete recipe for data of a given form; `modules` are networks of the user's own, by role."""
+def build(
+    recipe: dict,
+    form: "Form",
+    modules: "dict[str, nn.Module] | None" = None,
+    pixels: "dict[str, np.ndarray] | None" = None,
+) -> "Game":
+    """The game of a complete recipe for data of a given form; `modules` are networks of the user's own, by role, and
+    `pixels` what is known of each pixel, as `Data` has it."""
     from ludus.networks.check import batch_norm, check_roles
 
     method, parts = _method(recipe["method"]["name"]), dict(modules or {})
-    given = {"shape": form.shape, "condition": form.conditions, "bounded": form.bounded}
+    given = {"shape": form.shape, "condition": form.conditions, "bounded": form.bounded, "pixels": pixels or {},
+             "offset": form.scaling.offset, "scale": form.scaling.scale}  # fmt: skip
     lens, batch = _lens(recipe, form), recipe["sampler"]["batch"]
     pack = (lens or {}).get("pack", 1)
     for role in sorted(roles(recipe["method"]["name"]), key="prior".__ne__):  # the prior first: others need its size
@@ -405,8 +440,13 @@ def build(recipe: dict, form: "Form", modules: "dict[str, nn.Module] | None" = N
         if role == "discriminator":
             width = form.conditions + (given["latent"] if method.pairs else 0)
             wider = {"shape": (pack * form.shape[0], *form.shape[1:]), "condition": pack * width}
+        elif role == "decoder":  # it gives the numbers of a law, which has a range of its own
+            numbers = 2 if recipe["decoder"].get("sigma") == "predicted" else 1
+            wider = {"shape": (numbers * form.shape[0], *form.shape[1:]), "bounded": False}
         if role not in parts:
             parts[role] = _part(recipe, role, given | wider)
+        if role in HEADS and not (role == "reconstructor" and role in (modules or {})):  # a user's own gives z itself
+            parts[role] = _headed(recipe, role, parts[role], given)
         if role == "prior":
             given["latent"] = parts[role].dimension
     check_roles(parts, form.shape, form.conditions, pairs=method.pairs, pack=pack)
@@ -440,5 +480,16 @@ def _part(recipe: dict, role: str, given: dict) -> "nn.Module":
         raise UserError(f"this run has a {role} of your own: hand it over again, {role}=MyNetwork()")
     path = ROLES[role][name]
     asked = {key: given[key] for key in signature(path)[0] if key in given}
-    part = load_object(path)(**asked, **options(recipe, role))
-    return load_object(HEADS[role])(part, given["latent"]) if role in HEADS else part
+    return load_object(path)(**asked, **_of(path, options(recipe, role)))
+
+
+def _headed(recipe: dict, role: str, network: "nn.Module", given: dict) -> "nn.Module":
+    """What a role makes of its network."""
+    path = HEADS[role]
+    asked = {key: value for key, value in {**given, "network": network}.items() if key in signature(path)[0]}
+    return load_object(path)(**asked, **_of(path, options(recipe, role)))
+
+
+def _of(path: str, values: dict) -> dict:
+    """Those of a section's values that are arguments of what a path names."""
+    return {key: value for key, value in values.items() if key in signature(path)[1]}

@@ -4,6 +4,7 @@ import contextlib
 import json
 import platform
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ from ludus.doctor.watch import Doctor
 from ludus.errors import Diverged, Interrupted, UserError
 from ludus.figures.plane import drawable, plane
 from ludus.game import Batch, Game
+from ludus.inference.forecast import forecast
+from ludus.networks.decoders import Decoder
 from ludus.report.page import Section, page
 from ludus.runs import folder, journal, store
 from ludus.runs.journal import Journal
@@ -38,7 +41,7 @@ from ludus.terminal import duration, say
 from ludus.trainer import Trainer
 
 if TYPE_CHECKING:
-    from ludus.api import Run
+    from ludus.run import Run
 
 ARRAY = "array in memory"  # stands in a recipe for data that were handed over in Python
 SHOWN = 64  # examples kept for pictures
@@ -48,7 +51,7 @@ CONDITIONS = 4096  # rows of conditions kept, to draw from when none is asked fo
 def prepare(path: Path, recipe: dict, data: Data) -> None:
     """Writes what a new run folder begins with."""
     rows = np.random.default_rng(0).permutation(len(data.x))
-    examples = {"x": data.x[rows[:SHOWN]]} | ({} if data.c is None else {"c": data.c[rows[:CONDITIONS]]})
+    examples = {"x": data.x[rows[:SHOWN]]} | ({} if data.c is None else {"c": data.c[rows[:CONDITIONS]]}) | data.pixels
     folder.write(path / "examples.safetensors", safetensors.numpy.save(examples))
     kept = {"form": data.form.to_json(), "fingerprint": data.fingerprint, "notes": data.notes}
     folder.write(path / "data.json", json.dumps(kept, indent=1))
@@ -103,8 +106,8 @@ def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | N
     while True:
         checkpoint = _restored(path)
         trainer = trainer_of(path, recipe, data, modules)
-        for note in () if checkpoint else data.notes:  # said once the run can begin: a refusal is one line
-            say(note)
+        if not checkpoint:  # said once the run can begin: a refusal is one line
+            _begin(path, recipe, trainer, data)
         if checkpoint:
             trainer.load({name: torch.from_numpy(t) for name, t in checkpoint.tensors.items()}, checkpoint.state)
             trainer.steps = steps or trainer.steps
@@ -131,6 +134,16 @@ def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | N
     folder.write(path / "recipe.toml", recipes.text(recipes.nest({"trainer.steps": trainer.steps}, recipe)))
 
 
+def _begin(path: Path, recipe: dict, trainer: Trainer, data: Data) -> None:
+    """What is said of the data, and of what to expect."""
+    for note in data.notes:
+        say(note)
+    _, beta = recipe.get("annealing", {}).get("values", {}).get("beta", (None, None))
+    if expected := forecast(trainer.game, torch.from_numpy(data.x), beta):
+        say(expected)
+        _note(path, {"turn": 0, "event": expected})
+
+
 def _note(path: Path, row: dict) -> None:
     with Journal(path / "metrics.jsonl") as metrics:
         metrics.append(row)
@@ -151,8 +164,9 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
     """The trainer of a complete recipe, with everything that watches it."""
     device, seed = device_of(recipe["device"]), recipe["seed"]
     with seeds.forked(device, seed):
-        game = recipes.build(recipe, data.form, modules).to(device)
+        game = recipes.build(recipe, data.form, modules, data.pixels).to(device)
     x, c = torch.from_numpy(data.x).to(device), None if data.c is None else torch.from_numpy(data.c).to(device)
+    check_support(game, x, data.form.name, data.rows)
     if data.form.kind == "images":
         game, x = game.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     sampler = Sampler(x, c, seed=seed, **recipes.options(recipe, "sampler"))
@@ -175,10 +189,19 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
     return Trainer(game, sampler, callbacks, seed, recipe.get("rollbacks", 0), **recipes.options(recipe, "trainer"))
 
 
+def check_support(game: Game, x: torch.Tensor, name: str, rows: Sequence[int]) -> None:
+    """Raises UserError for the first number that the decoder's law cannot give; rows: where x stood in the source."""
+    for decoder in (part for part in game.children() if isinstance(part, Decoder)):
+        if found := decoder.misfit(x):
+            (row, *where), why = found
+            raise UserError(f"{name}: row {rows[row]}, at {tuple(where)}: {why}: choose another decoder.likelihood")
+
+
 def picture(path: Path, turn: int, game: Game, data: Data) -> None:
     """samples/00000300.png: the averaged game's samples from latents that stay the same, on the real data's scale.
 
-    Of points in the plane also the discriminator, and where the generator's gradient would have its samples go.
+    Where a decoder has a law of each pixel, its mean. Of points in the plane also the discriminator, and where the
+    generator's gradient would have its samples go.
     """
     device = next(game.parameters()).device
     n = 16 * SHOWN if data.form.kind == "points" else SHOWN
@@ -188,7 +211,7 @@ def picture(path: Path, turn: int, game: Game, data: Data) -> None:
         if drawable(game, data.form):
             figure = plane(game, data.form, Batch(torch.from_numpy(data.x[rows]).to(device), c))
         else:
-            generated = data.form.to_user(game.sample(n, c).cpu().numpy())
+            generated = data.form.to_user(game.decode(game.prior.sample(n), c).cpu().numpy())
             figure = drawing(data.form, generated, data.form.to_user(data.x[rows]))
     (path / "samples").mkdir(exist_ok=True)
     folder.write(path / "samples" / f"{turn:08d}.png", figures.png(figure))
@@ -204,7 +227,7 @@ def drawing(form: Form, generated: np.ndarray, real: np.ndarray):
 def section(run: "Run") -> Section:
     """What the report says of a run."""
     n = 5000 if run.form.kind == "points" else SHOWN
-    real, generated = run.form.to_user(run.examples["x"]), run.sample(n)
+    real, generated = run.form.to_user(run.examples["x"]), run.sample(n, noise=False)
     if run.form.kind == "images":
         real, generated = run.form.pictures(real), run.form.pictures(generated)
     seconds, batch = max(run.numbers["seconds"], 1e-9), run.recipe["sampler"]["batch"]

@@ -5,7 +5,7 @@ import hashlib
 import math
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -33,6 +33,8 @@ class Data:
     fingerprint: str  # SHA-256 of the raw content, shape and type, and of the condition's
     held_out_hash: str  # SHA-256 of the held-out rows' numbers and the fingerprint
     notes: list[str] = field(default_factory=list)  # what was done, a line each
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)  # "mask", bool, and "sigma", float32, as `form.shape`
+    rows: np.ndarray = field(default_factory=lambda: np.arange(0))  # where the training rows stood in the source
 
 
 def load(
@@ -47,6 +49,8 @@ def load(
     n: int | None = None,
     held_out: float = 0.1,
     download: bool = False,
+    mask: str | None = None,
+    sigma: str | None = None,
 ) -> Data:
     """Data from `source`: an array in memory, or the text of a file, MNIST, digits or a world (`locate.check`).
 
@@ -54,7 +58,9 @@ def load(
     `condition_kind` says so. Values that are not finite are refused unless `nan` is "drop" (their rows) or "fill=V".
     `n` is how many rows to draw from a world, or to pick at random of other data. y = (x - offset) / `scaling` is
     fitted on the training rows: "minmax" to [-1, 1] (pictures), "standard" to mean 0 and standard deviation 1
-    (points). A share `held_out` is set apart by the seed. Raises UserError for whatever cannot be used.
+    (points). A share `held_out` is set apart by the seed. `mask` names an array of the shape of one row, 0 where there
+    is no detector: what the data hold there is put to the middle of the range. `sigma` names one of standard deviations
+    in the data's units, for decoder.sigma=given. Raises UserError for whatever cannot be used.
     """
     check_options(scaling, n, held_out, seed)
     seed = int(seed)  # torch takes no integers of NumPy's
@@ -66,15 +72,22 @@ def load(
         used = min(raw.shape[0], n or raw.shape[0])
         check_budget(raw.name, (used, *raw.shape[1:]), 4, "pick fewer rows at random with --set data.n=1000")
         axes = layout.axes(raw.shape, channels, raw.name)
-        survey = look(raw)
+        told = {"mask": mask, "sigma": sigma}
+        known = {name: of_a_row(text, raw, name) for name, text in told.items() if text is not None}
+        survey = look(raw, mask=known.get("mask"))
         rows = usable(survey, nan, raw.name)
         if fill is not None and raw.dtype.kind == "f" and abs(fill) > float(np.finfo(raw.dtype).max):
             raise UserError(f"nan = {nan!r}: {raw.name} is {raw.dtype}, which cannot hold this value")
         rows = rows if n is None or drawn else pick(rows, n, seed, raw.name)
         train, held = split(rows, held_out, seed, raw.name)
-        form = Form(raw.name, axes, layout.network_shape(raw.shape, axes), fitted(raw, train, fill, axes, scaling))
-        x, held_out_x = converted(raw, (train, held), fill, form)
+        mend = mender(raw, fill, known.get("mask"), (survey.low + survey.high) / 2)
+        form = Form(raw.name, axes, layout.network_shape(raw.shape, axes), fitted(raw, train, mend, axes, scaling))
+        x, held_out_x = converted(raw, (train, held), mend, form)
+    pixels = {name: layout.to_network(each[None], axes)[0] for name, each in known.items()}
     notes = read_notes(raw, survey, form, nan)
+    if mask is not None:
+        x[:, ~pixels["mask"]] = held_out_x[:, ~pixels["mask"]] = 0
+        notes.append(f"masked: {(~pixels['mask']).sum():,} of {pixels['mask'].size:,} pixels")
     if n is not None and not drawn:
         notes.append(f"picked {n:,} of {raw.shape[0]:,} rows at random (seed {seed})")
     notes.append(f"held out: {len(held):,} of {len(rows):,} rows (seed {seed})")
@@ -86,7 +99,41 @@ def load(
             digest, encoding, (c, held_out_c), more = encoded(told, raw.shape[0], (train, held), condition_kind)
         form, notes = replace(form, condition=encoding), [*notes, *more]
         fingerprint = sha(fingerprint, told.name if drawn and labels and not labels.is_file else digest)
-    return Data(x, c, held_out_x, held_out_c, form, fingerprint, sha(held.astype("<i8").tobytes(), fingerprint), notes)
+    for each in known.values():
+        fingerprint = sha(fingerprint, each.tobytes())
+    held_out_hash = sha(held.astype("<i8").tobytes(), fingerprint)
+    return Data(x, c, held_out_x, held_out_c, form, fingerprint, held_out_hash, notes, pixels, train)
+
+
+def of_a_row(text: str, raw: Raw, name: str) -> np.ndarray:
+    """An array of the shape of one row of the data: a mask as bool, standard deviations as float32."""
+    place, _ = locate.check(text)
+    with opened(place) as found:
+        check_numbers(found)
+        if found.shape not in (raw.shape[1:], (*raw.shape[1:], 1)[: len(found.shape)]):
+            raise UserError(f"{name} {text} is {times(found.shape)}, a row of {raw.name} is {times(raw.shape[1:])}")
+        values = np.asarray(found.rows(0, found.shape[0])).reshape(raw.shape[1:])
+    if name == "mask":
+        if not (values != 0).any():
+            raise UserError(f"mask {text} is 0 everywhere: no pixel would be left")
+        return values != 0
+    if not (np.isfinite(values) & (values > 0)).all():
+        where = tuple(int(i) for i in np.argwhere(~(np.isfinite(values) & (values > 0)))[0])
+        raise UserError(f"sigma {text} holds {values[where]} at {where}: it is above 0; mask the pixel")
+    return values.astype(np.float32)
+
+
+def mender(raw: Raw, fill: float | None, mask: np.ndarray | None, middle: float) -> Callable[[np.ndarray], np.ndarray]:
+    """What is done to the gaps, and where the mask is False, of rows in the source's units."""
+
+    def mend(block: np.ndarray) -> np.ndarray:
+        if mask is not None:
+            block = np.where(mask, block, middle)
+        if fill is not None and raw.dtype.kind == "f":
+            block = np.where(np.isfinite(block), block, fill)
+        return block
+
+    return mend
 
 
 def check_options(scaling: str, n: int | None, held_out: float, seed: int) -> None:
@@ -129,33 +176,31 @@ def reading(
         yield raw
 
 
-def chosen(raw: Raw, rows: np.ndarray, fill: float | None) -> Iterator[np.ndarray]:
-    """The rows with these numbers (ascending), block by block, their gaps filled."""
+def chosen(raw: Raw, rows: np.ndarray, mend: Callable) -> Iterator[np.ndarray]:
+    """The rows with these numbers (ascending), block by block, mended."""
     for start, block in raw.blocks():
         first, last = np.searchsorted(rows, [start, start + len(block)])
         if last - first < len(block):
             block = block[rows[first:last] - start]
-        if fill is not None and raw.dtype.kind == "f":
-            block = np.where(np.isfinite(block), block, fill)
         if len(block):
-            yield block
+            yield mend(block)
 
 
-def fitted(raw: Raw, train: np.ndarray, fill: float | None, axes: str, kind: str) -> scaling.Scaling:
+def fitted(raw: Raw, train: np.ndarray, mend: Callable, axes: str, kind: str) -> scaling.Scaling:
     """The scaling of the training rows: one offset for pictures, one per dimension for points."""
     points = axes in ("N", "ND")
     if kind == "auto":
         kind = "standard" if points else "minmax"
     wide = raw.shape[1] if axes == "ND" else 1
-    return scaling.fit(kind, (block.reshape(-1, wide) for block in chosen(raw, train, fill)), raw.name)
+    return scaling.fit(kind, (block.reshape(-1, wide) for block in chosen(raw, train, mend)), raw.name)
 
 
-def converted(raw: Raw, parts: tuple[np.ndarray, ...], fill: float | None, form: Form) -> list[np.ndarray]:
+def converted(raw: Raw, parts: tuple[np.ndarray, ...], mend: Callable, form: Form) -> list[np.ndarray]:
     """The rows of each part in the network's range; the file is read once."""
     found = [np.empty((len(rows), *form.shape), np.float32) for rows in parts]
     both = np.sort(np.concatenate(parts))
     done = 0
-    for block in chosen(raw, both, fill):
+    for block in chosen(raw, both, mend):
         here = both[done : done + len(block)]
         for rows, out in zip(parts, found, strict=True):
             first, last = np.searchsorted(rows, [here[0], here[-1] + 1])

@@ -35,14 +35,16 @@ class Survey(NamedTuple):
         return f"{' and '.join(filter(None, parts))} values in {int(self.bad.sum()):,} of {len(self.bad):,} rows"
 
 
-def look(raw: Raw, stop: int | None = None) -> Survey:
-    """Reads the data once, or the first `stop` rows of them."""
+def look(raw: Raw, stop: int | None = None, mask: np.ndarray | None = None) -> Survey:
+    """Reads the data once, or the first `stop` rows of them; what they hold where `mask` is False is not looked at."""
     stop = raw.shape[0] if stop is None else stop
     little = raw.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{little.str}{tuple(raw.shape)}".encode())
     low, high, nans, infinities, bad = np.inf, -np.inf, 0, 0, np.zeros(stop, bool)
     for start, block in raw.blocks(stop):
         digest.update(np.ascontiguousarray(block, little).data)
+        if mask is not None:
+            block = block[:, mask]
         if raw.dtype.kind == "f":
             finite = np.isfinite(block)
             if not finite.all():

@@ -14,12 +14,16 @@ class Sampler:
     x is (n, ...) and c (n, K) or None, both already on the training device, where they are indexed. The order
     of an epoch depends on nothing but (seed, epoch), so a resumed run sees the same batches; the incomplete
     batch at an epoch's end is dropped (other rows each time).
+    binarise: a pixel is black or white with its grey value as the probability, drawn anew each time it is seen
+    (dynamic binarisation; Salakhutdinov & Murray 2008): what MNIST's likelihoods are quoted for.
     """
 
-    def __init__(self, x: Tensor, c: Tensor | None = None, seed: int = 0, *, batch: Count = 64):
+    def __init__(self, x: Tensor, c: Tensor | None = None, seed: int = 0, *, batch: Count = 64, binarise: bool = False):
         if not 1 <= batch <= len(x):
             raise UserError(f"batch {batch} does not fit {len(x)} training examples; give --batch {len(x)} or less")
-        self.x, self.c, self.batch, self.seed = x, c, batch, seed
+        if binarise and x.abs().max() > 1:
+            raise UserError("sampler.binarise takes grey values for probabilities: it needs data.scaling=minmax")
+        self.x, self.c, self.batch, self.seed, self.binarise = x, c, batch, seed, binarise
         self.seek(epoch=0, position=0)
 
     @property
@@ -38,4 +42,10 @@ class Sampler:
             self.seek(self.epoch + 1, 0)
         rows = self.order[self.position : self.position + self.batch]
         self.position += self.batch
-        return Batch(self.x[rows], None if self.c is None else self.c[rows])
+        x = self.x[rows]
+        return Batch(binarised(x) if self.binarise else x, None if self.c is None else self.c[rows])
+
+
+def binarised(x: Tensor) -> Tensor:
+    """x of [-1, 1] as −1 or 1, drawn anew at each call: 1 with probability (x + 1) / 2."""
+    return 2 * torch.bernoulli((x + 1) / 2) - 1

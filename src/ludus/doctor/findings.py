@@ -155,6 +155,14 @@ def latent_ignored(looks: Sequence[Look]) -> str:
     return ""
 
 
+def posterior_collapse(looks: Sequence[Look]) -> str:
+    nats, latents = middle(looks, "nats"), len(looks[-1].get("kl", ()))
+    if nats < 0.1 and not learning(looks):
+        return f"the codes carry {nats:.1g} nats of the data, all {latents} latents together: q(z|x) is the prior"
+    return ""
+
+
+POSTERIOR = "posterior collapse"
 VANISHING, OVERPOWERING, OVERPOWERED = "vanishing gradient", "overpowering discriminator", "overpowered discriminator"
 OVERFITTING, CONDITION, LATENT = "overfitted discriminator", "condition ignored", "latent ignored"
 COLLAPSE, PARTIAL, HOPPING = "mode collapse", "partial collapse", "mode hopping"
@@ -201,6 +209,12 @@ ILLNESSES = {
         "give the discriminator more width.",
         "generator",
         OF_SAMPLES,
+    ),
+    POSTERIOR: Illness(
+        posterior_collapse,
+        "Lower method.beta, or let it rise from 0 (annealing.values.beta=[0,1]); method.free_bits=0.5; a smaller or a "
+        "learned decoder.sigma; a narrower decoder.",
+        explains=(COLLAPSE, PARTIAL, HOPPING, CONDITION),
     ),
     COLLAPSE: Illness(
         collapse,
@@ -265,4 +279,5 @@ def healthy(looks: Sequence[Mapping[str, Any]]) -> Finding:
         f"clusters, and are {last['energy']:.2g} from it"
     )
     told = f", the discriminator tells {last['told']:.0%} right" if "told" in last else ""
-    return Finding(HEALTHY, looks[0]["turn"], turn, evidence + told, "Nothing was found.")
+    used = f", {last['active']} of {len(last['kl'])} latents carry {last['nats']:.3g} nats" if "kl" in last else ""
+    return Finding(HEALTHY, looks[0]["turn"], turn, evidence + told + used, "Nothing was found.")

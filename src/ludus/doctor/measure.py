@@ -5,12 +5,14 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ludus import seeds
-from ludus.game import Batch, Game
+from ludus.game import Batch, Game, HasLikelihood
+from ludus.networks.laws import DiagonalGaussian
 
 ROWS = 128  # looked at, in whole batches (so that packing divides them); one batch if that is more
 PAIRS = 256  # rows at most whose distances are taken
 CELLS, KNOWN = 20, 2048  # into which the data are divided; rows of them from which that is known
 FEWEST = 32  # held-out rows that say anything
+ACTIVE = 0.01
 SIDE = 16  # larger pictures are averaged down to this before distances are taken
 
 
@@ -28,6 +30,8 @@ class Gauge:
         slope      E|∂L/∂a|      force    R E|∂L/∂x̃|    what reaches the generator, per sample
         response   E|G(z, c) − G(z, c')| / R, c' another row's condition
         within     E|G(z, c) − G(z', c)| / E|y − y'| of data with equal or neighbouring c
+        kl         E KL(q(z|y) ‖ p(z)) of each latent in nats, of a Gaussian encoder       nats    their sum
+        active     the latents whose mean under q(z|y) has a variance above 0.01 over y (Burda et al. 2016)
 
     a is taken with the sign that is high on real data, whichever the game's is. Energy is an unbiased estimate, and so
     may be below 0.
@@ -62,10 +66,14 @@ class Gauge:
             x = features(game.sample(len(self.real.x), self.real.c) if x is None else x) - self.middle
             if self.real.c is not None:
                 found |= self._conditions(game)
+            q = game.posterior(self.real.x, self.real.c) if isinstance(game, HasLikelihood) else None
         visits, near = _histogram(x, self.centres), x[:PAIRS]
         between, spread = torch.cdist(near, self.features).mean(), _apart(near)
         found |= {"energy": (2 * between - spread) / self.distance - 1, "spread": spread / self.distance}
         numbers = {name: float(f"{float(value):.4g}") for name, value in found.items()}
+        if isinstance(q, DiagonalGaussian):
+            kl, active = q.kl().mean(0), q.mean.var(0) > ACTIVE
+            numbers |= {"nats": float(f"{float(kl.sum()):.4g}"), "active": int(active.sum()), "kl": _rounded(kl)}
         return numbers | {"cells": _rounded(self.cells), "visits": _rounded(visits)}
 
     def _contest(self, game: Game) -> tuple[Tensor, dict[str, Tensor]]:

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Game, Loss, Player
+from ludus.game import Batch, Decodes, Game, Loss, Player
 from ludus.losses.adversarial import ordered, relativistic
 from ludus.losses.penalties import half_square, value_and_slope
 from ludus.networks.check import check_rows_alone
@@ -20,7 +20,7 @@ BIBTEX = """@inproceedings{huang2024r3gan,
 }"""
 
 
-class R3GAN(Game):
+class R3GAN(Game, Decodes):
     """Each generated sample plays against the real one beside it; both slopes are penalised (Huang et al. 2024).
 
         discriminator   E softplus(−(a(x) − a(x̃))) + γ/2 E|∇a(x)|² + γ/2 E|∇a(x̃)|²
@@ -49,7 +49,10 @@ class R3GAN(Game):
         }
 
     def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.generator(self.prior.sample(n), c)
+        return self.decode(self.prior.sample(n), c)
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.generator(z, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)

@@ -1,10 +1,13 @@
 """VEEGAN: a reconstructor that maps data back to noise."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Game, Loss, Player
+from ludus.game import Batch, Encodes, Game, Loss, Player
 from ludus.losses import adversarial
+from ludus.networks.laws import DiagonalGaussian, Point
 from ludus.networks.pairs import joined
 from ludus.ranges import NotNegative
 
@@ -17,7 +20,7 @@ BIBTEX = """@inproceedings{srivastava2017veegan,
 }"""
 
 
-class VEEGAN(Game):
+class VEEGAN(Game, Encodes):
     """A reconstructor F maps data back to the noise they came from; the generator helps it (Srivastava et al. 2017).
 
     With logits a of the pairs (x, z), z ~ p(z), x̃ = G(z) and ẑ ~ p(z|x) = N(F(x), spread²):
@@ -61,7 +64,14 @@ class VEEGAN(Game):
         }
 
     def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.generator(self.prior.sample(n), c)
+        return self.decode(self.prior.sample(n), c)
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.generator(z, c)
+
+    def posterior(self, x: Tensor, c: Tensor | None = None) -> DiagonalGaussian | Point:
+        mean = self.reconstructor(x, c)
+        return DiagonalGaussian(mean, torch.full_like(mean, math.log(self.spread))) if self.spread else Point(mean)
 
     def pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(x̃, z), one for each row of the batch."""

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Game, Loss, Player
+from ludus.game import Batch, Decodes, Game, Loss, Player
 from ludus.losses.adversarial import ordered
 from ludus.ranges import Count, Positive
 
@@ -18,7 +18,7 @@ BIBTEX = """@inproceedings{arjovsky2017wgan,
 }"""
 
 
-class WGAN(Game):
+class WGAN(Game, Decodes):
     """A critic of bounded weights estimates the Wasserstein distance, the generator lowers it (Arjovsky et al. 2017).
 
         critic      E f(x) − E f(G(z))        generator   E f(G(z))        then every critic weight is clipped to ±clip
@@ -57,7 +57,10 @@ class WGAN(Game):
         }
 
     def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.generator(self.prior.sample(n), c)
+        return self.decode(self.prior.sample(n), c)
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.generator(z, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)

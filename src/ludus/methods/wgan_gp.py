@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ludus.game import Batch, Game, Loss, Player
+from ludus.game import Batch, Decodes, Game, Loss, Player
 from ludus.losses.adversarial import ordered
 from ludus.losses.penalties import Lazily, gradient_penalty
 from ludus.networks.check import check_rows_alone
@@ -19,7 +19,7 @@ BIBTEX = """@inproceedings{gulrajani2017wgangp,
 }"""
 
 
-class WGANGP(Game):
+class WGANGP(Game, Decodes):
     """A critic of slope near 1 estimates the Wasserstein distance, the generator lowers it (Gulrajani et al. 2017).
 
         critic      E f(G(z)) − E f(x) + weight · E(|∇f(x̂)| − target)²,   x̂ on the lines from x to G(z)
@@ -63,7 +63,10 @@ class WGANGP(Game):
         }
 
     def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.generator(self.prior.sample(n), c)
+        return self.decode(self.prior.sample(n), c)
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.generator(z, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         f, x_fake = partial(self.discriminator, c=batch.c), self.shown(batch)

@@ -8,8 +8,12 @@ from torch import Tensor, nn
 from ludus import seeds
 from ludus.errors import UserError
 from ludus.networks.heads import MINIBATCH
+from ludus.networks.laws import DiagonalGaussian, Pixels, Point, Warped
 from ludus.networks.lenses import packed
 from ludus.networks.pairs import joined
+from ludus.networks.priors import Gaussian
+
+LAWS = (DiagonalGaussian, Pixels, Point, Warped)  # an encoder and a decoder give one; its mean is what has a shape
 
 
 def batch_norm(module: nn.Module) -> bool:
@@ -34,7 +38,21 @@ def check_features(discriminator: nn.Module, why: str) -> None:
         raise UserError(f"discriminator ({_name(discriminator)}) has no features(x, c) -> (batch, width): {why}")
 
 
-CALLS = {"generator": ("z", "x"), "discriminator": ("x", "logits"), "reconstructor": ("x", "z")}  # role: takes, gives
+def check_law(encoder: nn.Module, prior: nn.Module, method: str) -> None:
+    """Raises UserError where log q(z|x) − log p(z) would be infinite, or has no meaning."""
+    if getattr(encoder, "posterior", "gaussian") == "point":
+        raise UserError(f"{method} needs a law of z: encoder.posterior=gaussian or flow; ae and wae take a point")
+    if not isinstance(prior, Gaussian):
+        raise UserError(f"{method} needs a prior that is positive wherever its encoder is: prior.name=gaussian")
+
+
+CALLS = {  # role: takes, gives
+    "generator": ("z", "x"),
+    "discriminator": ("x", "logits"),
+    "reconstructor": ("x", "z"),
+    "encoder": ("x", "z"),
+    "decoder": ("z", "x"),
+}
 
 
 def check_roles(
@@ -58,7 +76,7 @@ def check_roles(
             if role == "discriminator":
                 seen = joined(z, c) if pairs else c
                 taken, seen = packed(taken, pack), seen if seen is None else packed(seen, pack)
-            found = tuple(_call(role, takes, network, taken, seen).shape)
+            found = tuple(called(role, takes, network, taken, seen).shape)
             expected, who = tuple(rows[gives].shape), f"{role} ({_name(network)}) gave {found}"
             if found == expected:
                 continue
@@ -73,7 +91,7 @@ def check_roles(
             raise UserError(f"{who} for x {tuple(taken.shape)}: logits are (2,), one number a sample")
 
 
-def _call(role: str, argument: str, network: nn.Module, value: Tensor, c: Tensor | None) -> Tensor:
+def called(role: str, argument: str, network: nn.Module, value: Tensor, c: Tensor | None) -> Tensor:
     """network(value, c=c); whatever goes wrong is the user's to read in one line."""
     _check_signature(role, argument, network)
     got = f"{argument} {tuple(value.shape)}, c {None if c is None else tuple(c.shape)}"
@@ -84,6 +102,7 @@ def _call(role: str, argument: str, network: nn.Module, value: Tensor, c: Tensor
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{role} ({_name(network)}) failed on {got}: {reason[0]}") from error
+    out = out.mean if isinstance(out, LAWS) else out
     if not isinstance(out, Tensor):
         raise UserError(f"{role} ({_name(network)}) gave a {type(out).__name__} for {got}: it must give one tensor")
     return out

@@ -18,17 +18,17 @@ def joined(z: Tensor, c: Tensor | None) -> Tensor:
 class Reconstructor(nn.Module):
     """z = W features(x, c) + b: the trunk of a discriminator with a head of d numbers in place of its logit.
 
-    discriminator: one of the library's; its own head is not kept.    latent: d.
+    network: a discriminator of the library, whose own head is not kept, or a network that gives z itself.    latent: d.
     forward(x (B, *shape), c (B, K) | None) -> (B, d). Raises UserError where that head has a minibatch layer.
     """
 
-    def __init__(self, discriminator: nn.Module, latent: int):
+    def __init__(self, network: nn.Module, latent: int):
         super().__init__()
-        if discriminator.minibatch != "none":
+        if network.minibatch != "none":
             raise UserError("a reconstructor maps each row on its own: it has no minibatch layer")
-        self.features = discriminator.features
-        shape, condition = discriminator.shape, discriminator.condition
-        with seeds.measuring(discriminator):
+        self.features = network.features
+        shape, condition = network.shape, network.condition
+        with seeds.measuring(network):
             width = self.features(torch.zeros(2, *shape), torch.zeros(2, condition) if condition else None).shape[1]
         self.head = nn.Linear(width, latent)
 

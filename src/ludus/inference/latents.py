@@ -1,0 +1,64 @@
+"""Walks through a latent space, as arrays of z."""
+
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ludus.errors import UserError, unknown
+
+
+def interpolate(a: ArrayLike, b: ArrayLike, steps: int = 8, path: str = "linear") -> np.ndarray:
+    """z from a (d,) to b (d,), both ends included, (steps, d).
+
+    linear: (1 − t) a + t b;  slerp: along the great circle, the length changing evenly (Shoemake 1985), which stays
+    where a Gaussian prior has its mass: the middle of a line between two draws is shorter than nearly all draws are.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise UserError(f"the ends are {a.shape} and {b.shape}: two latents (d,) of one length")
+    t = np.linspace(0, 1, steps)[:, None]
+    if path == "linear":
+        return (1 - t) * a + t * b
+    if path != "slerp":
+        raise unknown("path", path, ["linear", "slerp"])
+    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    cosine = np.dot(a, b) / max(lengths[0] * lengths[1], 1e-12)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    if np.sin(angle) < 1e-6:  # one direction, or two opposite ones, between which no circle is the shortest
+        return (1 - t) * a + t * b
+    ends = a / lengths[0], b / lengths[1]
+    direction = (np.sin((1 - t) * angle) * ends[0] + np.sin(t * angle) * ends[1]) / np.sin(angle)
+    return ((1 - t) * lengths[0] + t * lengths[1]) * direction
+
+
+def traverse(z: ArrayLike, latents: ArrayLike, steps: int = 9, width: float = 2.0) -> np.ndarray:
+    """z (d,) with one latent at a time moved from −width to +width, the prior's units: (len(latents), steps, d)."""
+    z = np.asarray(z, float)
+    walks = np.tile(z, (len(np.atleast_1d(latents)), steps, 1))
+    for walk, j in zip(walks, np.atleast_1d(latents)):
+        if not 0 <= j < len(z):
+            raise UserError(f"latent {j}: there are {len(z)}, from 0")
+        walk[:, j] = np.linspace(-width, width, steps)
+    return walks
+
+
+def attribute_vector(z: ArrayLike, has: ArrayLike) -> np.ndarray:
+    """The direction of an attribute, (d,): mean z (n, d) of the rows that have it minus that of the others.
+
+    Larsen et al. 2016, arXiv:1512.09300, section 4.2.
+    """
+    z, has = np.asarray(z), np.asarray(has).astype(bool)
+    if has.shape != (len(z),):
+        raise UserError(f"the attribute is {has.shape}: one yes or no for each of {len(z)} rows")
+    if has.all() or not has.any():
+        raise UserError("the attribute is the same for all rows: there is nothing to tell apart")
+    return z[has].mean(0) - z[~has].mean(0)
+
+
+def sheet(side: int = 20) -> np.ndarray:
+    """z over the plane of two standard Gaussian latents, at the middles of cells of equal probability, row by row from
+    the upper left, (side², 2) (Kingma & Welling 2014, figure 4)."""
+    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / side) for i in range(side)])
+    across, up = np.meshgrid(quantiles, quantiles[::-1])
+    return np.stack([across.ravel(), up.ravel()], 1)

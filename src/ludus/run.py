@@ -1,0 +1,219 @@
+"""A run that is done, or on its way: drawing from it, and asking it."""
+
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ludus import recipe as recipes
+from ludus import seeds, session
+from ludus.data.files import check_budget
+from ludus.data.form import Form
+from ludus.data.sampler import binarised
+from ludus.errors import UserError, unknown
+from ludus.game import Decodes, Encodes, Game, HasLikelihood
+from ludus.inference import latents
+from ludus.inference.evidence import Evidence, evidence
+from ludus.inference.posterior import Posterior
+from ludus.runs import store
+from ludus.terminal import counting, say
+from ludus.trainer import load_weights, under
+
+AT_ONCE = 1024  # rows that go through a network together, to bound memory
+
+
+class Run:
+    """A run on disk, ready to draw from: the averaged game of its newest checkpoint that verifies.
+
+    Attributes: `folder`; `recipe` (a dict); `game` (on the CPU, in eval mode); `form`, the way between the network's
+    range and the user's units; `turn`; `skipped`, checkpoints that were passed over, and why.
+
+    Everywhere x are rows in the user's units, shape and axis order, z are latents (n, d), and c is a class label or
+    value as the user's data have them, one for all or one each; None is unknown.
+    """
+
+    def __init__(self, path: Path, **modules: nn.Module):
+        self.folder, self.recipe = Path(path), read_recipe(Path(path))
+        kept = session.kept_data(self.folder)
+        self.form: Form = kept["form"]
+        self.notes, self.examples = kept["notes"], kept["examples"]
+        self.pixels = {name: self.examples[name] for name in ("mask", "sigma") if name in self.examples}
+        checkpoint = store.load(self.folder)
+        self.turn, self.skipped, self.numbers = checkpoint.turn, checkpoint.skipped, checkpoint.state
+        own = {role: copy.deepcopy(module) for role, module in modules.items()}  # the caller's stay as they are
+        with seeds.forked(torch.device("cpu")):
+            game = recipes.build(self.recipe, self.form, own, self.pixels)
+        self.game: Game = game.eval().requires_grad_(False).cpu()
+        average = under("average/", {name: torch.from_numpy(value) for name, value in checkpoint.tensors.items()})
+        load_weights(self.game, average)
+
+    def sample(self, n: int, c: Any = None, seed: int = 0, *, noise: bool = True) -> np.ndarray:
+        """n draws x ~ p(x | c), float32. c = None draws conditions as often as the training data had them.
+
+        noise: a decoder gives a law of each pixel, from which x is drawn; without, x is its mean E[x | z], as pictures
+        show it. A generator has no such noise. The same seed gives the same samples.
+        """
+        if not isinstance(n, int) or n < 1:
+            raise UserError(f"n = {n!r}: a whole number of samples, at least one")
+        check_budget(f"{n:,} samples", (n, *self.form.shape), 8, "draw fewer at a time")
+        draw = self.game.sample if noise else lambda n, c: self.game.decode(self.game.prior.sample(n), c)
+        with seeds.measuring(self.game, seed):
+            given = self._drawn(n) if c is None else self._given(c, n)
+            parts = _blocks(n, given, lambda rows, c: draw(rows.stop - rows.start, c))
+        return self.form.to_user(torch.cat(parts).numpy())
+
+    # From x to z and back
+
+    def encode(self, x: Any, c: Any = None) -> Posterior:
+        """q(z | x, c) of each row. Raises UserError where the method has no encoder."""
+        game = self._able(Encodes, "encoder")
+        x = self._rows(x)
+        c = self._given(c, len(x))
+        with seeds.measuring(game, seed=0):
+            return Posterior(_blocks(len(x), c, lambda rows, c: game.posterior(x[rows], c)))
+
+    def decode(self, z: Any, c: Any = None) -> np.ndarray:
+        """E[x | z, c] of latents (n, d)."""
+        game = self._able(Decodes, "decoder")
+        z = torch.as_tensor(np.asarray(z, np.float32))
+        if z.dim() != 2 or z.shape[1] != game.prior.dimension:
+            raise UserError(f"z is {tuple(z.shape)}: latents are (n, {game.prior.dimension})")
+        c = self._given(c, len(z))
+        with seeds.measuring(game, seed=0):
+            parts = _blocks(len(z), c, lambda rows, c: game.decode(z[rows], c))
+        return self.form.to_user(torch.cat(parts).numpy())
+
+    def reconstruct(self, x: Any, c: Any = None, *, sample: bool = False, seed: int = 0) -> np.ndarray:
+        """What decoding makes of the codes of x: E[x | z] at the mean z of q(z|x), or at a draw of it."""
+        q = self.encode(x, c)
+        return self.decode(q.sample(1, seed)[0] if sample else q.mean, c)
+
+    def interpolate(self, a: Any, b: Any, steps: int = 8, path: str = "linear", c: Any = None) -> np.ndarray:
+        """`steps` pictures between two latents (d,), both included, as `latents.interpolate` says."""
+        return self.decode(latents.interpolate(a, b, steps, path), c)
+
+    def traverse(
+        self, z: Any = None, which: Any = None, steps: int = 9, width: float = 2.0, c: Any = None
+    ) -> np.ndarray:
+        """Pictures along one latent after another, (latents, steps, ...), from −width to +width about z (d,), or 0.
+
+        which: the numbers of the latents; all by default.
+        """
+        d = self._able(Decodes, "decoder").prior.dimension
+        walks = latents.traverse(np.zeros(d) if z is None else z, range(d) if which is None else which, steps, width)
+        found = self.decode(walks.reshape(-1, walks.shape[-1]), c)
+        return found.reshape(*walks.shape[:2], *found.shape[1:])
+
+    def attribute_vector(self, x: Any, has: Any, c: Any = None) -> np.ndarray:
+        """The direction in latent space in which rows with an attribute lie, (d,): add it to z, and decode."""
+        return latents.attribute_vector(self.encode(x, c).mean, has)
+
+    def sheet(self, side: int = 20, c: Any = None) -> np.ndarray:
+        """Pictures over a plane of two latents, row by row, (side², ...), at equal steps of the prior's probability."""
+        if (d := self._able(Decodes, "decoder").prior.dimension) != 2:
+            raise UserError(f"a sheet is of 2 latents, this run has {d}: traverse, or train with prior.dimension=2")
+        return self.decode(latents.sheet(side), c)
+
+    # How probable x is
+
+    def log_likelihood(
+        self, x: Any, c: Any = None, method: Literal["iwae", "ais"] = "iwae", draws: int = 1000, seed: int = 0
+    ) -> Evidence:
+        """log p(x | c) of each row in nats, a density in the user's units or, for counts and bits, a probability.
+
+        iwae: log 1/k Σ p(x, z) / q(z|x) over k = `draws`, low in expectation (Burda et al. 2016).  ais: `draws`
+        temperatures from q(z|x) to p(z|x), 8 chains, about 100 times the work (Neal 2001); both as
+        `inference.evidence` has them. The Evidence holds arrays: `value`, the effective sample size `ess`, and `k_hat`,
+        above 0.7 where not to be trusted. Raises UserError where a method has no p(x|z).
+        """
+        game = self._able(HasLikelihood, "likelihood")
+        if method not in ("iwae", "ais"):
+            raise unknown("method", method, ["iwae", "ais"])
+        x = self._rows(x)
+        c = self._given(c, len(x))
+        if self.recipe["sampler"].get("binarise"):
+            with seeds.forked(torch.device("cpu"), seed):
+                x = binarised(x)
+        elif game.decoder.likelihood == "bernoulli" and ((x * game.decoder.scale + game.decoder.offset) % 1).any():
+            raise UserError("bernoulli is a law of 0 and 1: round x first, or train with sampler.binarise=true")
+        at_once = max(1, AT_ONCE * 16 // draws) if method == "iwae" else AT_ONCE // 8
+        with seeds.measuring(game, seed), counting(len(x), "rows") as count:
+
+            def part(rows: slice, c: Tensor | None) -> Evidence:
+                count(rows.start)
+                return evidence(game, x[rows], c, method, draws)
+
+            parts = _blocks(len(x), c, part, at_once)
+        found = Evidence(*(torch.cat(part).double().numpy() for part in zip(*parts)))
+        if method == "iwae" and np.median(found.ess) < 5:
+            say(f"half of the rows rest on fewer than 5 of {draws} draws: take more, or method='ais'")
+        return found._replace(value=found.value - self._jacobian())
+
+    def _jacobian(self) -> float:
+        """log |dx_user / dx_network| of a row: 0 where x is no density."""
+        if not self.game.decoder.continuous:
+            return 0.0
+        n = self.pixels["mask"].sum() if "mask" in self.pixels else np.prod(self.form.shape)
+        return float(n) * math.log(self.form.scaling.scale)
+
+    # What the user gives
+
+    def _able(self, ability: type, what: str) -> Any:
+        if not isinstance(self.game, ability):
+            able = [name for name, row in recipes.METHODS.items() if issubclass(recipes.load_object(row.path), ability)]
+            raise UserError(f"{self.recipe['method']['name']} has no {what}; these have: {', '.join(able)}")
+        return self.game
+
+    def _rows(self, x: Any) -> Tensor:
+        """The user's rows in the network's range. Raises UserError for another shape, gaps, what the law excludes."""
+        raw = np.asarray(x)
+        expected = self.form.to_user(np.zeros((1, *self.form.shape), np.float32)).shape[1:]
+        if raw.shape[1:] != expected or not len(raw):
+            raise UserError(f"x is {raw.shape}: rows of {self.form.name} are (n, {', '.join(map(str, expected))})")
+        rows = torch.from_numpy(self.form.to_network(raw))
+        if "mask" in self.pixels:
+            rows[:, ~torch.from_numpy(self.pixels["mask"])] = 0
+        if not rows.isfinite().all():
+            raise UserError(f"x holds a value that is not finite, the first at {_first(~rows.isfinite())}")
+        session.check_support(self.game, rows, "x", range(len(rows)))
+        return rows
+
+    def _given(self, c: Any, n: int) -> Tensor | None:
+        return None if c is None else torch.from_numpy(self.form.encode_condition(c, n))
+
+    def _drawn(self, n: int) -> Tensor | None:
+        """Conditions as the training data had them."""
+        if not self.form.conditions:
+            return None
+        rows = torch.from_numpy(self.examples["c"])
+        return rows[torch.randint(len(rows), (n,))]
+
+    def report(self) -> Path:
+        """Writes report.html, self-contained, and gives its path."""
+        return session.report(self)
+
+
+def _blocks(n: int, c: Tensor | None, of: Callable[[slice, Tensor | None], Any], size: int = AT_ONCE) -> list:
+    """of(rows, c of these rows) for n rows, `size` at a time."""
+    slices = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    return [of(rows, None if c is None else c[rows]) for rows in slices]
+
+
+def _first(bad: Tensor) -> tuple[int, ...]:
+    return tuple(int(i) for i in bad.nonzero()[0])
+
+
+def read_recipe(path: Path) -> dict:
+    """The recipe of a run folder, checked."""
+    if not (path / "recipe.toml").exists():
+        raise UserError(f"{path} is not a run: it has no recipe.toml; `ludus runs` lists those that there are")
+    whole = recipes.check(recipes.read(path / "recipe.toml"))
+    needed = ["seed", "device", "sampler", "trainer", *recipes.roles(whole["method"]["name"])]
+    if missing := [key for key in needed if key not in whole]:
+        raise UserError(f"{path / 'recipe.toml'} lacks {', '.join(missing)}: was it edited?")
+    return whole
