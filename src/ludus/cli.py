@@ -102,43 +102,146 @@ def sample(
     condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value, or 0.5,1.2.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same samples.")] = 0,
 ) -> None:
-    """Draw samples in the units, shape and axis order of your data.
+    """Draw samples in the units, shape and axis order of your data; a picture shows means, without pixel noise.
 
     \b
       ludus sample runs/NAME -n 1000 --out x.h5
       ludus sample runs/NAME -n 64 -c 3 --out threes.png
     """
     _is_run(run)
-    if out.suffix not in (".npy", ".h5", ".png"):
-        raise UserError(f"--out {out}: samples are written as .npy, .h5 or .png")
-    if not out.parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.parent}")
-    from ludus import api
+    _writable(out, ".npy", ".h5", ".png")
+    from ludus import api, session
 
-    _write(out, api.load(run), n, condition, seed)
+    trained, picture = api.load(run), out.suffix == ".png"
+    x = trained.sample(n, condition, seed, noise=not picture)
+    if picture:
+        _draw(out, session.drawing(trained.form, x, trained.form.to_user(trained.examples["x"])))
+    else:
+        name = "images" if trained.form.kind == "images" else "points"
+        _write(out, {name: x}, run=str(run), turn=trained.turn, seed=seed, condition=condition or "")
+
+
+@app.command()
+def encode(
+    run: RunFolder,
+    data: Annotated[str, typer.Argument(help="What `ludus train --data` takes: x.npy, x.h5:/path, ...")],
+    out: Annotated[Path, typer.Option(help="z.h5.", show_default=False)],
+    condition: Annotated[str | None, typer.Option(help="Labels or values of the same rows, as for train.")] = None,
+    draws: Annotated[int, typer.Option(min=0, help="Also so many draws of q(z|x) for each row.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the draws.")] = 0,
+) -> None:
+    """Write what the encoder says of your data: the mean and standard deviation of q(z|x), a row for each of theirs.
+
+    \b
+      ludus encode runs/NAME scan.h5:/images --out z.h5
+    """
+    _is_run(run)
+    _writable(out, ".h5")
+    trained, x, c = _opened(run, data, condition)
+    q = trained.encode(x, c)
+    found = {"mean": q.mean, "std": q.std} | ({"draws": q.sample(draws, seed)} if draws else {})
+    _write(out, found, run=str(run), turn=trained.turn, data=data)
+
+
+@app.command()
+def reconstruct(
+    run: RunFolder,
+    data: Annotated[str, typer.Argument(help="What `ludus train --data` takes: x.npy, x.h5:/path, ...")],
+    out: Annotated[Path, typer.Option(help="x.npy or x.h5; x.png draws some beside the data.", show_default=False)],
+    condition: Annotated[str | None, typer.Option(help="Labels or values of the same rows, as for train.")] = None,
+) -> None:
+    """Encode your data and decode them again: what is lost is what the latents do not hold.
+
+    \b
+      ludus reconstruct runs/NAME scan.h5:/images --out again.png
+    """
+    _is_run(run)
+    _writable(out, ".npy", ".h5", ".png")
+    trained, x, c = _opened(run, data, condition)
+    if out.suffix == ".png":
+        from ludus import session
+
+        n = min(len(x), session.SHOWN if trained.form.kind == "images" else 5000)
+        x, c = x[:n], None if c is None else c[:n]
+        _draw(out, session.comparison(trained.form, {"data": x, "reconstructed": trained.reconstruct(x, c)}))
+    else:
+        _write(out, {"reconstructed": trained.reconstruct(x, c)}, run=str(run), turn=trained.turn, data=data)
+
+
+@app.command()
+def traverse(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="film.gif, or x.png with the same side by side.", show_default=False)],
+    latents: Annotated[str | None, typer.Option(help="Their numbers, 0,3,7; else those that carry the most.")] = None,
+    width: Annotated[float, typer.Option(min=0.01, help="How far to either side, in the prior's units.")] = 2.0,
+    steps: Annotated[int, typer.Option(min=2, max=200, help="Pictures from one end to the other.")] = 15,
+    condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value, or 0.5,1.2.")] = None,
+) -> None:
+    """Move one latent after another and show what changes.
+
+    \b
+      ludus traverse runs/NAME --out film.gif
+      ludus traverse runs/NAME --latents 0,3 --out two.png
+    """
+    _is_run(run)
+    _writable(out, ".gif", ".png")
+    if latents is not None and not all(part.strip().isdigit() for part in latents.split(",")):
+        raise UserError(f"--latents {latents}: numbers with commas between, such as 0,3,7")
+    from ludus import api, figures, session
+    from ludus.runs import folder
+
+    which = None if latents is None else [int(part) for part in latents.split(",")]
+    frames = session.walk(api.load(run), which, width, steps, condition, film=out.suffix == ".gif")
+    folder.write(out, figures.film([*frames, *frames[-2:0:-1]]) if out.suffix == ".gif" else figures.png(frames[0]))
     print(out)
 
 
-def _write(out: Path, run: Any, n: int, condition: str | None, seed: int) -> None:
+def _writable(out: Path, *suffixes: str) -> None:
+    if out.suffix not in suffixes:
+        raise UserError(f"--out {out}: it is written as {' or '.join(suffixes)}")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}")
+
+
+def _opened(run: Path, data: str, condition: str | None) -> tuple[Any, Any, Any]:
+    """The run, and the user's rows with their conditions."""
+    from ludus.data import locate
+
+    places = locate.check(data, condition)
+    from ludus import api
+    from ludus.data.sources import rows
+
+    x, c = (None if place is None else rows(place) for place in places)
+    return api.load(run), x, c
+
+
+def _write(out: Path, arrays: dict[str, Any], **about: Any) -> None:
+    """One array as .npy, or all of them as .h5 with what they are about."""
     import io
 
+    import h5py
     import numpy as np
 
-    from ludus import figures, session
     from ludus.runs import folder
 
-    x, file = run.sample(n, condition, seed), io.BytesIO()
+    file = io.BytesIO()
     if out.suffix == ".npy":
-        np.save(file, x)
-    elif out.suffix == ".h5":
-        import h5py
-
-        with h5py.File(file, "w") as h5:
-            h5["images" if run.form.kind == "images" else "points"] = x
-            h5.attrs.update(run=str(run.folder), turn=run.turn, seed=seed, condition=condition or "")
+        np.save(file, next(iter(arrays.values())))
     else:
-        file.write(figures.png(session.drawing(run.form, x, run.form.to_user(run.examples["x"]))))
+        with h5py.File(file, "w") as h5:
+            for name, array in arrays.items():
+                h5[name] = array
+            h5.attrs.update(about)
     folder.write(out, file.getvalue())
+    print(out)
+
+
+def _draw(out: Path, figure: Any) -> None:
+    from ludus import figures
+    from ludus.runs import folder
+
+    folder.write(out, figures.png(figure))
+    print(out)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from ludus.game import Decodes, Encodes, Game, HasLikelihood
 from ludus.inference import latents
 from ludus.inference.evidence import Evidence, evidence
 from ludus.inference.posterior import Posterior
+from ludus.networks.decoders import Decoder
 from ludus.runs import store
 from ludus.terminal import counting, say
 from ludus.trainer import load_weights, under
@@ -65,7 +66,9 @@ class Run:
         with seeds.measuring(self.game, seed):
             given = self._drawn(n) if c is None else self._given(c, n)
             parts = _blocks(n, given, lambda rows, c: draw(rows.stop - rows.start, c))
-        return self.form.to_user(torch.cat(parts).numpy())
+        x = self.form.to_user(torch.cat(parts).numpy())
+        counted = any(isinstance(part, Decoder) and part.counts for part in self.game.children())
+        return np.round(x) if counted and noise else x  # float32, to the network's range and back, leaves 6.9999995
 
     # From x to z and back
 

@@ -31,7 +31,7 @@ from ludus.doctor.findings import findings
 from ludus.doctor.watch import Doctor
 from ludus.errors import Diverged, Interrupted, UserError
 from ludus.figures.plane import drawable, plane
-from ludus.game import Batch, Game
+from ludus.game import Batch, Encodes, Game
 from ludus.inference.forecast import forecast
 from ludus.networks.decoders import Decoder
 from ludus.report.page import Section, page
@@ -222,6 +222,38 @@ def drawing(form: Form, generated: np.ndarray, real: np.ndarray):
     if form.kind == "points":
         return figures.points({"real": real, "generated": generated})
     return figures.grid(form.pictures(generated), limits=figures.limits_of(form.pictures(real)))
+
+
+def comparison(form: Form, arrays: dict[str, np.ndarray]):
+    """A figure of the user's rows by name, the first on whose scale the others are drawn."""
+    if form.kind == "points":
+        return figures.points(arrays)
+    return figures.side_by_side({name: form.pictures(array) for name, array in arrays.items()})
+
+
+def walk(run: "Run", which: list[int] | None, width: float, steps: int, c: str | None, film: bool) -> list:
+    """Figures of a traversal: a film's frames, each with all latents at one step; or one, a row for each latent."""
+    if run.form.kind == "points":
+        raise UserError(f"{run.form.name} are points, not pictures to be walked through: use run.traverse in Python")
+    z, busiest = _example(run)
+    which = busiest if which is None else which
+    found = run.traverse(z, which, steps, width, c)
+    found = np.stack([run.form.pictures(each) for each in found])
+    titles, limits = [f"z{j}" for j in which], figures.limits_of(run.form.pictures(run.form.to_user(run.examples["x"])))
+    if film:
+        return [figures.grid(found[:, i], limits=limits, titles=titles) for i in range(steps)]
+    flat = found.reshape(-1, *found.shape[2:])
+    titles = [f"z{j}" if not i else "" for j in which for i in range(steps)]
+    return [figures.grid(flat, limits=limits, columns=steps, titles=titles)]
+
+
+def _example(run: "Run", most: int = 12) -> tuple[np.ndarray, list[int]]:
+    """The code of an example, and the latents that carry the most, at most a dozen; a draw where nobody encodes."""
+    if not isinstance(run.game, Encodes):
+        z = run.game.prior.sample(1)[0].numpy()
+        return z, list(range(min(len(z), most)))
+    mean = run.encode(run.form.to_user(run.examples["x"])).mean
+    return mean[0], [int(j) for j in np.argsort(-mean.var(0))[:most]]
 
 
 def section(run: "Run") -> Section:

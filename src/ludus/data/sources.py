@@ -32,6 +32,14 @@ def opened(source: Source, n: int | None = None, seed: int = 0, download: bool =
         yield in_memory(source.text, world(source.path, source.part, DRAWS if n is None else n, seed), "drawn")
 
 
+def rows(source: Source) -> np.ndarray:
+    """All of a source's rows, as they are."""
+    with opened(source) as raw:
+        check_numbers(raw)
+        files.check_budget(raw.name, raw.shape, raw.dtype.itemsize)
+        return np.asarray(raw.rows(0, raw.shape[0]))
+
+
 def digits(part: str) -> np.ndarray:
     """scikit-learn's handwritten digits: uint8 (1797, 8, 8), 0 to 16, or their labels (1797,)."""
     from sklearn.datasets import load_digits

@@ -52,6 +52,7 @@ class Decoder(nn.Module):
         if likelihood not in LIKELIHOODS:
             raise unknown("likelihood", likelihood, LIKELIHOODS)
         self.continuous = likelihood in ("gaussian", "laplace")
+        self.counts = likelihood in ("poisson", "negative_binomial")
         if sigma != "shared" and not self.continuous:
             raise UserError(f"decoder.sigma belongs to gaussian and laplace: {likelihood} has a width of its own")
         self.network, self.shape, self.likelihood, self.sigma = network, tuple(shape), likelihood, sigma
