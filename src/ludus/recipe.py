@@ -435,6 +435,7 @@ def build(
              "offset": form.scaling.offset, "scale": form.scaling.scale}  # fmt: skip
     lens, batch = _lens(recipe, form), recipe["sampler"]["batch"]
     pack = (lens or {}).get("pack", 1)
+    _check_bits(recipe, form)
     for role in sorted(roles(recipe["method"]["name"]), key="prior".__ne__):  # the prior first: others need its size
         wider = {}
         if role == "discriminator":
@@ -456,6 +457,14 @@ def build(
     if lens is not None:
         parts["discriminator"] = load_object(SECTIONS["lens"])(parts["discriminator"], **lens)
     return load_object(method.path)(**parts, **options(recipe, "method"))
+
+
+def _check_bits(recipe: dict, form: "Form") -> None:
+    """Raises UserError where 0 and 1 are asked for, and lie elsewhere in each column."""
+    bits = recipe["sampler"].get("binarise") or recipe.get("decoder", {}).get("likelihood") == "bernoulli"
+    if bits and form.bounded and len(set(form.scaling.offset)) > 1:
+        raise UserError(f"the columns of {form.name} have ranges of their own, not one from 0 to 1: as bits they need "
+                        "data.scaling=none")  # fmt: skip
 
 
 def _lens(recipe: dict, form: "Form") -> dict | None:

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from ludus.errors import UserError
+
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -13,6 +15,8 @@ def mmd(z: Tensor, other: Tensor, width: float) -> Tensor:
     be below 0.
     """
     n = len(z)
+    if n < 2:
+        raise UserError(f"batch {n}: a discrepancy of samples needs two rows at least; give a larger --batch")
 
     def kernels(a: Tensor, b: Tensor) -> Tensor:
         # torch.cdist's squares are rooted; here it is their square that is wanted

@@ -2,7 +2,6 @@
 
 from torch import Tensor, nn
 
-from ludus.errors import UserError
 from ludus.game import Batch, Encodes, Game, HasLikelihood, Loss, Player
 from ludus.networks.check import check_law
 from ludus.networks.laws import DiagonalGaussian, Pixels, Warped
@@ -32,7 +31,8 @@ class VAE(Game, Encodes, HasLikelihood):
     Args:
         encoder: (x, c) -> q(z|x).    decoder: (z, c) -> p(x|z).    prior: p(z), a standard Gaussian.
         beta: β.    capacity: C in nats.
-        free_bits: λ in nats: of each latent max(λ, its KL, mean over the batch) counts (Kingma et al. 2016).
+        free_bits: λ in nats: of each latent max(λ, its KL, mean over the batch) counts (Kingma et al. 2016); of a flow,
+            whose KL is one number, of all latents together.
     """
 
     def __init__(
@@ -47,8 +47,6 @@ class VAE(Game, Encodes, HasLikelihood):
     ):
         super().__init__()
         check_law(encoder, prior, "vae")
-        if free_bits and getattr(encoder, "posterior", "") == "flow":
-            raise UserError("free_bits are of each latent, and the KL of a flow is one number: posterior=gaussian")
         self.encoder, self.decoder, self.prior = encoder, decoder, prior
         self.beta, self.capacity, self.free_bits = beta, capacity, free_bits
 

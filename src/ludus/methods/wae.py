@@ -2,9 +2,11 @@
 
 from torch import Tensor, nn
 
+from ludus.errors import UserError
 from ludus.game import Batch, Encodes, Game, Loss, Player
 from ludus.losses.divergences import mmd
 from ludus.networks.laws import DiagonalGaussian, Point, Warped
+from ludus.networks.priors import Fitted
 from ludus.ranges import NotNegative
 
 BIBTEX = """@inproceedings{tolstikhin2018wae,
@@ -31,6 +33,8 @@ class WAE(Game, Encodes):
 
     def __init__(self, encoder: nn.Module, generator: nn.Module, prior: nn.Module, *, weight: NotNegative = 10.0):
         super().__init__()
+        if isinstance(prior, Fitted):
+            raise UserError("wae brings its codes to a prior that stays as it is: prior.name=gaussian")
         self.encoder, self.generator, self.prior, self.weight = encoder, generator, prior, weight
 
     @property
