@@ -14,7 +14,7 @@ from ludus import cli, figures, recipe, seeds
 from ludus.data.form import Form
 from ludus.data.scaling import Scaling
 from ludus.figures import plane as planes
-from ludus.figures.lecture import FIGURES, costs, divergences, family, portraits, ratio, unrolling
+from ludus.figures.lecture import FIGURES, costs, divergences, evidence, family, portraits, ratio, unrolling
 from ludus.game import Batch
 from ludus.methods.gan import GAN
 from ludus.methods.r3gan import R3GAN
@@ -402,3 +402,23 @@ def test_a_run_in_the_plane_has_a_picture_of_its_game(ludus):
     from PIL import Image
 
     assert Image.open("r/samples/00000002.png").size == (1120, 960)  # one panel, not the two of points alone
+
+
+# -------------------------------------------------------------------------------------------------------- evidence
+
+
+def test_the_bound_and_its_gap_are_the_evidence_at_every_width():
+    """log p(x) = ELBO + KL, from three formulas; equal at the posterior's own width only."""
+    found = evidence.bounds()
+    torch.testing.assert_close(found.elbo + found.kl, torch.full_like(found.kl, found.evidence), rtol=0, atol=1e-6)
+    assert abs(evidence.WIDTHS[found.elbo.argmax()] - 1) < 0.01
+
+
+def test_what_the_prior_misses_falls_with_draws_and_grows_with_latents():
+    off = {d: evidence.shortfall(d, "prior").median(1).values for d in (1, 4, 8)}
+    assert off[1][0] < off[4][0] < off[8][0]
+    assert off[1][-1].abs() < 0.05 and off[8][-1] > 10  # 65,536 draws are plenty for one latent, and nothing for eight
+    # a q 1.5 times too wide: E w² / (E w)² = (1.5² / √(2·1.5² − 1))⁸ = 2.1⁴, so that the error is √((2.1⁴ − 1) / n)
+    sure = evidence.shortfall(8, "posterior")[-1]
+    spread = (1.5**2 / math.sqrt(2 * 1.5**2 - 1)) ** 8
+    assert sure.abs().max() < 5 * math.sqrt((spread - 1) / evidence.DRAWS[-1])

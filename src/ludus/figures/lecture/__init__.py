@@ -7,5 +7,6 @@ FIGURES = {
     "density-ratio": "figures.lecture.ratio:density_ratio",
     "dirac": "figures.lecture.portraits:portraits",
     "unrolling": "figures.lecture.unrolling:unrolling",
+    "evidence": "figures.lecture.evidence:evidence",
     "family-tree": "figures.lecture.family:family_tree",
 }
