@@ -4,6 +4,7 @@
     python benchmarks/collapse.py stacked --quick            # Stacked-MNIST: 1,000 modes
     python benchmarks/collapse.py grid --full                # all rows x 10 seeds
     python benchmarks/collapse.py ring --rows r3gan pacgan4 --seeds 5 --minutes 3
+    python benchmarks/collapse.py grid --rows r3gan --seeds 10 --steps 12000
 
 Each run is a process with one thread, `--jobs` of them at a time, as many as there are cores unless that is given. On
 ring and grid (PacGAN's table 1): 2,500 samples, a mode is captured when one lies within 3 sd of it, reverse KL as in
@@ -142,13 +143,12 @@ def in_triples(net: nn.Module) -> Callable[[np.ndarray], dict]:
     return score
 
 
-def trial(world: str, data: list[str], score: Callable, row: str, seed: int, minutes: float) -> dict:
-    """One run of one row, and what its samples score."""
+def trial(world: str, data: list[str], score: Callable, row: str, seed: int, budget: list[str]) -> dict:
+    """One run of one row with --minutes or --steps, and what its samples score."""
     method, settings, _ = TABLES[world].rows[row]
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        words = [sys.executable, "-m", "ludus", "train", method, *data, "--minutes", str(minutes),
-                 "--seed", str(seed), "--run", str(run)]  # fmt: skip
+        words = [sys.executable, "-m", "ludus", "train", method, *data, *budget, "--seed", str(seed), "--run", str(run)]
         words += [word for setting in settings for word in ("--set", setting)]
         done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
         if done.returncode:
@@ -175,7 +175,7 @@ def summary(world: str, row: str, trials: list[dict]) -> dict:
     return out
 
 
-def table(world: str, rows: list[str], seeds: int, minutes: float, jobs: int) -> dict:
+def table(world: str, rows: list[str], seeds: int, budget: list[str], jobs: int) -> dict:
     """All trials of a table, `jobs` at a time."""
     with tempfile.TemporaryDirectory() as folder:
         calibration = {}
@@ -189,7 +189,7 @@ def table(world: str, rows: list[str], seeds: int, minutes: float, jobs: int) ->
             data, score = ["--data", world], in_the_plane(world)
         with ThreadPoolExecutor(jobs) as pool:
             todo = [(row, seed) for seed in range(seeds) for row in rows]
-            trials = list(pool.map(lambda job: trial(world, data, score, *job, minutes), todo))
+            trials = list(pool.map(lambda job: trial(world, data, score, *job, budget), todo))
     lines = [summary(world, row, [t for t in trials if t["row"] == row]) for row in rows]
     return {"calibration": calibration, "table": lines, "trials": trials}
 
@@ -217,6 +217,7 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--steps", type=int, help="turns of each run, in place of minutes")
     parser.add_argument("--jobs", type=int, default=cores)
     given = parser.parse_args()
     here = TABLES[given.world]
@@ -227,14 +228,15 @@ def main() -> None:
     seeds = given.seeds or (10 if given.full else 3)
     minutes = given.minutes or (20.0 if given.full else 2.5 if given.world == "stacked" else 2.7)
     torch.set_num_threads(1)
-    found = table(given.world, rows, seeds, minutes, given.jobs)
+    budget = ["--steps", str(given.steps)] if given.steps else ["--minutes", str(minutes)]
+    found = table(given.world, rows, seeds, budget, given.jobs)
     for line in found["table"]:
         print(json.dumps(line))
     accelerator = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     kept = {
         "date": f"{datetime.date.today()}", "command": " ".join(["python", "benchmarks/collapse.py", *sys.argv[1:]]),
         "machine": f"{platform.machine()}, {cores} cores{accelerator}",
-        "torch": torch.__version__, "minutes": minutes, "jobs at a time": given.jobs, "protocol": here.protocol,
+        "torch": torch.__version__, budget[0].lstrip("-"): float(budget[1]), "jobs at a time": given.jobs, "protocol": here.protocol,
         "bars, at least and at most": here.bars, **found,
     }  # fmt: skip
     out = Path(__file__).parent / "results" / f"collapse-{given.world}-{name}.json"

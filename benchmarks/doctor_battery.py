@@ -87,6 +87,7 @@ PLANTED = [
         Case(doctor.CONDITION, "r3gan", data + ":label", c=lambda c: 0 * c),
         Case(doctor.LATENT, "r3gan", data + ":label", z=lambda z: 0 * z),
         Case(doctor.DIVERGENCE, "gan", data, {"trainer.lr": 0.3}),
+        Case(doctor.POSTERIOR, "vae", data, {"method.beta": 100.0}),
     )
 ] + [
     Case(doctor.OVERFITTING, "gan", "vectors", FEW | {"trainer.lr": 3e-3}),
@@ -99,6 +100,7 @@ HEALTHY = [Case("", method, data) for method in ("r3gan", "wgan_gp") for data in
 HEALTHY += [Case("", "gan", data, R1) for data in PLANE]
 HEALTHY += [Case("", "gan", data) for data in ("grid", "gaussian", "spiral")]
 HEALTHY += [Case("", "r3gan", data + ":label") for data in ("ring", "spiral", "digits")]
+HEALTHY += [Case("", "vae", data) for data in ("gaussian", "digits", "digits:label")]
 HEALTHY += [Case("", "r3gan", "digits"), Case("", "r3gan", "digits", MLP), Case("", "r3gan", "digits:label", MLP)]
 SLOW = [Case("", "wgan", data) for data in PLANE]  # healthy in the end, but long on their way to parts of the data
 SLOW += [Case("", "wgan_gp", "digits")]

@@ -411,3 +411,18 @@ def test_divergence_is_seen_at_the_last_look_whatever_was_moved():
     calm = {"moves": 200, "energy": 0.1, "spread": 1.0, "logit": 1.0, "cells": [1.0], "visits": [1.0]}
     rows = [{"turn": 200, "doctor": calm}, {"turn": 250, "doctor": calm | {"moves": 125, "spread": 1e6}}]
     assert [each.name for each in doctor.now(rows)] == [doctor.DIVERGENCE]
+
+
+@pytest.mark.parametrize(("beta", "named"), [(100.0, doctor.POSTERIOR), (1.0, doctor.HEALTHY)])
+def test_a_posterior_that_collapsed_is_named(beta, named):
+    trainer = trainer_of("vae", load("digits", held_out=0.0), **{"method.beta": beta, "trainer.steps": 400})
+    real = Batch(trainer.sampler.x)
+    watching = Doctor("no such file", real, real, lambda text: None)
+    trainer.callbacks.append(watching)
+    trainer.run()
+    assert {each.name for each in findings(watching.rows)} == {named}
+    last, kl = watching.rows[-1]["doctor"], trainer.game.posterior(real.x).kl().sum(1)
+    error = float(kl.std()) / math.sqrt(measure.ROWS)
+    assert last["nats"] == pytest.approx(float(kl.mean()), abs=4 * error + 1e-4)
+    assert sum(last["kl"]) == pytest.approx(last["nats"], abs=1e-3 * len(last["kl"]))
+    assert last["active"] == (0 if beta > 1 else trainer.game.prior.dimension)
