@@ -143,12 +143,12 @@ def in_triples(net: nn.Module) -> Callable[[np.ndarray], dict]:
     return score
 
 
-def trial(world: str, data: list[str], score: Callable, row: str, seed: int, budget: list[str]) -> dict:
+def trial(world: str, data: list[str], score: Callable, row: str, seed: int, length: list[str]) -> dict:
     """One run of one row with --minutes or --steps, and what its samples score."""
     method, settings, _ = TABLES[world].rows[row]
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        words = [sys.executable, "-m", "ludus", "train", method, *data, *budget, "--seed", str(seed), "--run", str(run)]
+        words = [sys.executable, "-m", "ludus", "train", method, *data, *length, "--seed", str(seed), "--run", str(run)]
         words += [word for setting in settings for word in ("--set", setting)]
         done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
         if done.returncode:
@@ -175,7 +175,7 @@ def summary(world: str, row: str, trials: list[dict]) -> dict:
     return out
 
 
-def table(world: str, rows: list[str], seeds: int, budget: list[str], jobs: int) -> dict:
+def table(world: str, rows: list[str], seeds: int, length: list[str], jobs: int) -> dict:
     """All trials of a table, `jobs` at a time."""
     with tempfile.TemporaryDirectory() as folder:
         calibration = {}
@@ -189,7 +189,7 @@ def table(world: str, rows: list[str], seeds: int, budget: list[str], jobs: int)
             data, score = ["--data", world], in_the_plane(world)
         with ThreadPoolExecutor(jobs) as pool:
             todo = [(row, seed) for seed in range(seeds) for row in rows]
-            trials = list(pool.map(lambda job: trial(world, data, score, *job, budget), todo))
+            trials = list(pool.map(lambda job: trial(world, data, score, *job, length), todo))
     lines = [summary(world, row, [t for t in trials if t["row"] == row]) for row in rows]
     return {"calibration": calibration, "table": lines, "trials": trials}
 
@@ -228,16 +228,16 @@ def main() -> None:
     seeds = given.seeds or (10 if given.full else 3)
     minutes = given.minutes or (20.0 if given.full else 2.5 if given.world == "stacked" else 2.7)
     torch.set_num_threads(1)
-    budget = ["--steps", str(given.steps)] if given.steps else ["--minutes", str(minutes)]
-    found = table(given.world, rows, seeds, budget, given.jobs)
+    length = ["--steps", str(given.steps)] if given.steps else ["--minutes", str(minutes)]
+    found = table(given.world, rows, seeds, length, given.jobs)
     for line in found["table"]:
         print(json.dumps(line))
     accelerator = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     kept = {
         "date": f"{datetime.date.today()}", "command": " ".join(["python", "benchmarks/collapse.py", *sys.argv[1:]]),
         "machine": f"{platform.machine()}, {cores} cores{accelerator}",
-        "torch": torch.__version__, budget[0].lstrip("-"): float(budget[1]), "jobs at a time": given.jobs, "protocol": here.protocol,
-        "bars, at least and at most": here.bars, **found,
+        "torch": torch.__version__, length[0].lstrip("-"): float(length[1]), "jobs at a time": given.jobs,
+        "protocol": here.protocol, "bars, at least and at most": here.bars, **found,
     }  # fmt: skip
     out = Path(__file__).parent / "results" / f"collapse-{given.world}-{name}.json"
     out.parent.mkdir(exist_ok=True)
