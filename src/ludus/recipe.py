@@ -58,7 +58,7 @@ METHODS = {
     "r3gan": Method(
         "methods.r3gan:R3GAN",
         points={"trainer.lr": 3e-3, "trainer.betas": [0.0, 0.99], "sampler.batch": 256, "trainer.steps": 5000,
-                "generator.activation": "tanh", "discriminator.activation": "tanh",
+                "generator.activation": "tanh", "discriminator.activation": "tanh", "discriminator.fine": 5.0,
                 "annealing.hold": 0.3, "annealing.decay": 0.03, "annealing.values": {"gamma": [0.02, 0.002]}},
         images={"trainer.lr": 1.5e-3, "trainer.betas": [0.0, 0.99],
                 "annealing.decay": 0.05, "annealing.values": {"gamma": [1.0, 0.02]}},

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ludus.errors import unknown
 from ludus.networks.heads import head, logits
 from ludus.networks.layers import given, inputs, positive, range_of, unit_norms
+from ludus.ranges import Positive
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -74,7 +75,9 @@ class _Features(nn.Module):
 class MlpDiscriminator(nn.Module):
     """logit = w · features(x, c) + b with `depth` hidden layers of `width` units; (x, known(c)) is the input.
 
-    Weights and biases start at torch's default U(±1/√fan_in), whose sd is 1/√(3·fan_in).
+    Weights and biases start at torch's default U(±1/√fan_in), whose sd is 1/√(3·fan_in), those of the first layer
+    `fine` times as large: the logit then bends on scales so many times smaller. A network that starts smooth may stay
+    so, and blind to modes much narrower than the data, for thousands of turns (Tancik et al. 2020, arXiv:2006.10739).
     minibatch: a layer of `heads` before the last one;  spectral: `layers.unit_norms`.
     forward(x (B, *shape), c (B, K) | None) -> logits (B,), at least float32; `features` gives (B, width).
     """
@@ -89,12 +92,16 @@ class MlpDiscriminator(nn.Module):
         activation: Literal["relu", "leaky_relu", "tanh", "elu"] = "leaky_relu",
         minibatch: Literal["none", "discrimination", "deviation"] = "none",
         spectral: bool = False,
+        fine: Positive = 1.0,
     ):
         super().__init__()
         self.shape, self.condition = shape, condition
         self.width, self.depth, self.activation = width, depth, activation
-        self.minibatch, self.spectral = minibatch, spectral
+        self.minibatch, self.spectral, self.fine = minibatch, spectral, fine
         self.features = _Features(math.prod(shape), condition, width, depth, activation)
+        with torch.no_grad():
+            for p in self.features.body[0].parameters():
+                p *= fine
         self.head = head(width, minibatch)
         if spectral:
             unit_norms(self)
