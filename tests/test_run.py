@@ -116,9 +116,9 @@ def test_two_estimates_agree(tmp_path):
     iwae, ais = run.log_likelihood(x[:10], draws=5000), run.log_likelihood(x[:10], method="ais", draws=100)
     known = iwae.k_hat < 0.5  # elsewhere the variance of the weights is infinite, and its estimate says nothing
     assert known.sum() >= 7 and np.median(iwae.ess) > 500
-    # the variance of log of a mean of k weights is (k / ess − 1) / k
-    error = np.sqrt((5000 / iwae.ess - 1) / 5000 + (8 / ais.ess - 1) / 8)
-    assert (np.abs(iwae.value - ais.value) < 4 * error)[known].all()
+    # draws' error, √((k / ess − 1) / k), is below 0.03 here; that of 8 chains is not known well from 8 chains
+    assert np.sqrt((5000 / iwae.ess[known] - 1) / 5000).max() < 0.03
+    assert np.abs(iwae.value - ais.value)[known].max() < 0.2  # what is asked of AIS
 
 
 def test_conditions_steer(tmp_path):
@@ -131,7 +131,13 @@ def test_conditions_steer(tmp_path):
     assert (run.log_likelihood(x[:50], y[:50]).value > run.log_likelihood(x[:50], 1 - y[:50]).value).mean() > 0.9
     z = run.encode(x, y).mean
     assert np.abs(run.decode(z, 1 - y) - run.decode(z, y)).mean() > 2
-    assert run.encode(x).mean.shape == z.shape  # unknown
+    for ask in (lambda: run.encode(x), lambda: run.decode(z), lambda: run.log_likelihood(x)):
+        with pytest.raises(UserError, match="has a condition, and was never trained without: give c too"):
+            ask()
+    some = y.astype(float)
+    some[::2] = np.nan
+    run = ludus.train("vae", x, condition=some, steps=3, run=tmp_path / "unknown", settings=QUICK)
+    assert run.encode(x).mean.shape == z.shape
 
 
 # Bad input
@@ -148,6 +154,13 @@ def test_rows_that_do_not_fit(vae, pictures):
         vae.decode(np.zeros((2, 4)))
     with pytest.raises(UserError, match="trained without a condition"):
         vae.decode(np.zeros((2, 3)), c=1)
+    for count in (0, -1, 2.5):
+        with pytest.raises(UserError, match=f"draws = {count}: a whole number, at least 1"):
+            vae.log_likelihood(pictures, draws=count)
+        with pytest.raises(UserError, match="steps = "):
+            vae.interpolate(np.zeros(3), np.ones(3), steps=count)
+    with pytest.raises(UserError, match="no array of numbers"):
+        vae.decode("z")
     with pytest.raises(UserError, match="unknown method 'asi'"):
         vae.log_likelihood(pictures, method="asi")
 
@@ -195,9 +208,21 @@ def test_dead_pixels(tmp_path, pictures):
     hot[:, 2, 1:3] = 1e6
     assert np.array_equal(again.encode(hot).mean, run.encode(gappy).mean)
     assert np.array_equal(again.log_likelihood(hot[:3]).value, run.log_likelihood(gappy[:3]).value)
-    np.save(tmp_path / "mask.npy", mask[:4])
-    with pytest.raises(UserError, match=r"mask .*mask.npy is 4 × 6, a row of the array is 8 × 6"):
-        trained(tmp_path / "other", "vae", gappy, data__mask=str(tmp_path / "mask.npy"))
+    for wrong, why in [(mask[:4], "is 4 × 6, a row of the array is 8 × 6"), (mask[0], "is 6, a row"),
+                       (0 * mask, "0 everywhere"), (np.nan * mask, "NaN somewhere")]:  # fmt: skip
+        np.save(tmp_path / "mask.npy", wrong)
+        with pytest.raises(UserError, match=why):
+            trained(tmp_path / "other", "vae", gappy, data__mask=str(tmp_path / "mask.npy"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_one_mask_for_all_channels(tmp_path):
+    colour = np.random.default_rng(0).integers(0, 256, size=(40, 8, 6, 3)).astype(np.uint8)
+    mask = np.ones((8, 6))
+    mask[2, 1] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    run = trained(tmp_path / "run", "vae", colour, data__mask=str(tmp_path / "mask.npy"))
+    assert "masked: 3 of 144 pixels" in run.notes and run.reconstruct(colour).shape == colour.shape
 
 
 def test_error_bars_that_come_with_the_data(tmp_path, pictures):
@@ -208,6 +233,15 @@ def test_error_bars_that_come_with_the_data(tmp_path, pictures):
     assert noise.std() == pytest.approx(4.0, rel=5 / math.sqrt(2 * noise.size))
     with pytest.raises(UserError, match=r"data\.sigma"):
         trained(tmp_path / "other", "vae", pictures, decoder__sigma="given")
+    with pytest.raises(UserError, match=r"is what decoder\.sigma=given takes"):
+        trained(tmp_path / "other", "vae", pictures, data__sigma=settings["data__sigma"])
+    errors, mask = np.full((8, 6), 4.0), np.ones((8, 6))
+    errors[1, 1], mask[1, 1] = np.nan, 0
+    np.save(tmp_path / "sigma.npy", errors)
+    with pytest.raises(UserError, match=r"nan at \(1, 1\): it is above 0, or masked"):
+        trained(tmp_path / "other", "vae", pictures, **settings)
+    np.save(tmp_path / "mask.npy", mask)
+    assert trained(tmp_path / "other", "vae", pictures, data__mask=str(tmp_path / "mask.npy"), **settings).turn == 40
 
 
 def test_the_forecast_is_said_and_kept(tmp_path, capsys):
@@ -232,10 +266,14 @@ def test_networks_of_the_users_own(tmp_path):
     run = ludus.train("vae", x, steps=3, run=tmp_path / "run", settings=QUICK, **own)
     again = ludus.load(tmp_path / "run", **own)
     assert np.array_equal(again.encode(x).mean, run.encode(x).mean)
-    with pytest.raises(UserError, match="decoder of your own"):
+    with pytest.raises(UserError, match="decoder is one of your own"):
         ludus.load(tmp_path / "run", encoder=own["encoder"])
-    with pytest.raises(UserError, match=r"decoder \(Decoder\) gave \(2, 4\), the data are \(2, 5\)"):
-        ludus.train("vae", x, steps=3, run=tmp_path / "other", settings=QUICK, decoder=Mine(2, 4))
+    with pytest.raises(UserError, match=r"decoder's network gave \(2, 1\): it is asked for \(batch, 5\)"):
+        ludus.train("vae", x, steps=3, run=tmp_path / "other", settings=QUICK, decoder=Mine(2, 1))
+    flat = Mine(5, 1)
+    flat.forward = lambda x, c=None: flat.layer(x)[:, 0]
+    with pytest.raises(UserError, match=r"encoder's network gave \(2,\) for 2 rows"):
+        ludus.train("vae", x, steps=3, run=tmp_path / "other", settings=QUICK, encoder=flat)
 
 
 # Walks
@@ -303,8 +341,28 @@ def test_commands(tmp_path, vae, pictures, capsys):
         (("encode", vae.folder, tmp_path / "x.npy", "--out", "z.txt"), "it is written as .h5"),
         (("traverse", vae.folder, "--out", tmp_path / "a.gif", "--latents", "a"), "--latents a: numbers"),
         (("traverse", vae.folder, "--out", tmp_path / "a.gif", "--latents", "9"), "latent 9: there are 3"),
+        (("encode", vae.folder, tmp_path / "z.h5:/mean", "--out", tmp_path / "z.h5"), "is the file that is read"),
         (("encode", vae.folder, tmp_path / "none.npy", "--out", tmp_path / "z.h5"), "none.npy"),
     ]:
         assert command(*words) == 2
         said = capsys.readouterr().err
         assert why in said and said.count("\n") == 1
+
+
+def test_labels_that_are_text(tmp_path, pictures):
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["x"], file["t"] = pictures, np.array([b"hot", b"cold"] * 40)
+    run, x, t = tmp_path / "run", f"{tmp_path}/d.h5:/x", f"{tmp_path}/d.h5:/t"
+    quick = ("--steps", 3, "--set", "snapshot.count=0")
+    assert command("train", "vae", "--data", x, "--condition", t, "--run", run, *quick) == 0
+    assert command("encode", run, x, "--condition", t, "--out", tmp_path / "z.h5") == 0
+    assert command("encode", run, x, "--out", tmp_path / "z.h5") == 2
+    assert command("traverse", run, "-c", "hot", "--out", tmp_path / "w.png", "--steps", 3) == 0
+
+
+def test_gaps_are_filled_as_they_were(tmp_path, pictures):
+    gappy = pictures.astype(np.float32)
+    gappy[3, 1, 1] = np.nan
+    run = trained(tmp_path / "run", "vae", gappy, data__nan="fill=7")
+    filled = np.where(np.isnan(gappy), np.float32(7), gappy)
+    assert np.array_equal(run.encode(gappy).mean, run.encode(filled).mean)

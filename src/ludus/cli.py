@@ -137,7 +137,7 @@ def encode(
     """
     _is_run(run)
     _writable(out, ".h5")
-    trained, x, c = _opened(run, data, condition)
+    trained, x, c = _opened(run, data, condition, out)
     q = trained.encode(x, c)
     found = {"mean": q.mean, "std": q.std} | ({"draws": q.sample(draws, seed)} if draws else {})
     _write(out, found, run=str(run), turn=trained.turn, data=data)
@@ -157,7 +157,7 @@ def reconstruct(
     """
     _is_run(run)
     _writable(out, ".npy", ".h5", ".png")
-    trained, x, c = _opened(run, data, condition)
+    trained, x, c = _opened(run, data, condition, out)
     if out.suffix == ".png":
         from ludus import session
 
@@ -173,11 +173,11 @@ def traverse(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="film.gif, or x.png with the same side by side.", show_default=False)],
     latents: Annotated[str | None, typer.Option(help="Their numbers, 0,3,7; else those that carry the most.")] = None,
-    width: Annotated[float, typer.Option(min=0.01, help="How far to either side, in the prior's units.")] = 2.0,
+    width: Annotated[float, typer.Option(min=0.01, max=100, help="How far to either side, in z's own units.")] = 2.0,
     steps: Annotated[int, typer.Option(min=2, max=200, help="Pictures from one end to the other.")] = 15,
     condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value, or 0.5,1.2.")] = None,
 ) -> None:
-    """Move one latent after another and show what changes.
+    """Move each latent by itself and show what changes: a picture for each, in a film that goes there and back.
 
     \b
       ludus traverse runs/NAME --out film.gif
@@ -185,7 +185,7 @@ def traverse(
     """
     _is_run(run)
     _writable(out, ".gif", ".png")
-    if latents is not None and not all(part.strip().isdigit() for part in latents.split(",")):
+    if latents is not None and not all(part.strip().isdecimal() for part in latents.split(",")):
         raise UserError(f"--latents {latents}: numbers with commas between, such as 0,3,7")
     from ludus import api, figures, session
     from ludus.runs import folder
@@ -203,16 +203,18 @@ def _writable(out: Path, *suffixes: str) -> None:
         raise UserError(f"--out {out}: there is no folder {out.parent}")
 
 
-def _opened(run: Path, data: str, condition: str | None) -> tuple[Any, Any, Any]:
-    """The run, and the user's rows with their conditions."""
+def _opened(run: Path, data: str, condition: str | None, out: Path) -> tuple[Any, Any, Any]:
+    """The run, and the user's rows with their conditions, neither of which `out` may be."""
     from ludus.data import locate
 
-    places = locate.check(data, condition)
+    place, told = locate.check(data, condition)
+    for each in filter(None, (place, told)):
+        if each.is_file and out.exists() and out.samefile(each.path):
+            raise UserError(f"--out {out} is the file that is read: choose another")
     from ludus import api
     from ludus.data.sources import rows
 
-    x, c = (None if place is None else rows(place) for place in places)
-    return api.load(run), x, c
+    return api.load(run), rows(place), None if told is None else rows(told, numbers=False)
 
 
 def _write(out: Path, arrays: dict[str, Any], **about: Any) -> None:

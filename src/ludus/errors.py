@@ -28,6 +28,12 @@ class Interrupted(LudusError):
     exit_code = 75
 
 
+def at_least(name: str, value: object, least: int) -> None:
+    """Raises UserError unless a value is a whole number, and large enough."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name} = {value!r}: a whole number, at least {least}")
+
+
 def unknown(what: str, word: str, known: Iterable[str]) -> UserError:
     """The error for a misspelt name: names it, its nearest valid neighbour, and all that there are."""
     known = sorted(known)

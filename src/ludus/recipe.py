@@ -436,6 +436,8 @@ def build(
     lens, batch = _lens(recipe, form), recipe["sampler"]["batch"]
     pack = (lens or {}).get("pack", 1)
     _check_bits(recipe, form)
+    if "sigma" in (pixels or {}) and recipe.get("decoder", {}).get("sigma") != "given":
+        raise UserError("data.sigma is what decoder.sigma=given takes: say that too, or leave data.sigma out")
     for role in sorted(roles(recipe["method"]["name"]), key="prior".__ne__):  # the prior first: others need its size
         wider = {}
         if role == "discriminator":
@@ -461,6 +463,8 @@ def build(
 
 def _check_bits(recipe: dict, form: "Form") -> None:
     """Raises UserError where 0 and 1 are asked for, and lie elsewhere in each column."""
+    if recipe["sampler"].get("binarise") and (not form.bounded or "mask" in recipe.get("data", {})):
+        raise UserError("sampler.binarise takes grey values for probabilities: with data.scaling=minmax, no data.mask")
     bits = recipe["sampler"].get("binarise") or recipe.get("decoder", {}).get("likelihood") == "bernoulli"
     if bits and form.bounded and len(set(form.scaling.offset)) > 1:
         raise UserError(f"the columns of {form.name} have ranges of their own, not one from 0 to 1: as bits they need "
@@ -486,7 +490,7 @@ def _part(recipe: dict, role: str, given: dict) -> "nn.Module":
     """A network or a prior by name; of what is known about the data it gets what its signature asks for."""
     name = recipe[role]["name"]
     if name == CUSTOM:
-        raise UserError(f"this run has a {role} of your own: hand it over again, {role}=MyNetwork()")
+        raise UserError(f"this run's {role} is one of your own: hand it over again, {role}=MyNetwork()")
     path = ROLES[role][name]
     asked = {key: given[key] for key in signature(path)[0] if key in given}
     return load_object(path)(**asked, **_of(path, options(recipe, role)))

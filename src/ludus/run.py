@@ -14,8 +14,10 @@ from ludus import recipe as recipes
 from ludus import seeds, session
 from ludus.data.files import check_budget
 from ludus.data.form import Form
+from ludus.data.rows import fill_of
 from ludus.data.sampler import binarised
-from ludus.errors import UserError, unknown
+from ludus.data.sources import array, check_numbers
+from ludus.errors import UserError, at_least, unknown
 from ludus.game import Decodes, Encodes, Game, HasLikelihood
 from ludus.inference import latents
 from ludus.inference.evidence import Evidence, evidence
@@ -59,8 +61,7 @@ class Run:
         noise: a decoder gives a law of each pixel, from which x is drawn; without, x is its mean E[x | z], as pictures
         show it. A generator has no such noise. The same seed gives the same samples.
         """
-        if not isinstance(n, int) or n < 1:
-            raise UserError(f"n = {n!r}: a whole number of samples, at least one")
+        at_least("n", n, 1)
         check_budget(f"{n:,} samples", (n, *self.form.shape), 8, "draw fewer at a time")
         draw = self.game.sample if noise else lambda n, c: self.game.decode(self.game.prior.sample(n), c)
         with seeds.measuring(self.game, seed):
@@ -83,8 +84,11 @@ class Run:
     def decode(self, z: Any, c: Any = None) -> np.ndarray:
         """E[x | z, c] of latents (n, d)."""
         game = self._able(Decodes, "decoder")
-        z = torch.as_tensor(np.asarray(z, np.float32))
-        if z.dim() != 2 or z.shape[1] != game.prior.dimension:
+        try:
+            z = torch.from_numpy(np.array(z, np.float32))
+        except (TypeError, ValueError):
+            raise UserError(f"z is no array of numbers: {z!r:.40}") from None
+        if z.dim() != 2 or z.shape[1] != game.prior.dimension or not len(z):
             raise UserError(f"z is {tuple(z.shape)}: latents are (n, {game.prior.dimension})")
         c = self._given(c, len(z))
         with seeds.measuring(game, seed=0):
@@ -103,9 +107,9 @@ class Run:
     def traverse(
         self, z: Any = None, which: Any = None, steps: int = 9, width: float = 2.0, c: Any = None
     ) -> np.ndarray:
-        """Pictures along one latent after another, (latents, steps, ...), from −width to +width about z (d,), or 0.
+        """Pictures along one latent after another, (latents, steps, ...), from −width to +width, the others as in z.
 
-        which: the numbers of the latents; all by default.
+        z (d,): 0 by default.    which: the numbers of the latents; all by default.
         """
         d = self._able(Decodes, "decoder").prior.dimension
         walks = latents.traverse(np.zeros(d) if z is None else z, range(d) if which is None else which, steps, width)
@@ -137,13 +141,16 @@ class Run:
         game = self._able(HasLikelihood, "likelihood")
         if method not in ("iwae", "ais"):
             raise unknown("method", method, ["iwae", "ais"])
+        at_least("draws", draws, 1)
         x = self._rows(x)
         c = self._given(c, len(x))
         if self.recipe["sampler"].get("binarise"):
             with seeds.forked(torch.device("cpu"), seed):
                 x = binarised(x)
-        elif game.decoder.likelihood == "bernoulli" and ((x * game.decoder.scale + game.decoder.offset) % 1).any():
-            raise UserError("bernoulli is a law of 0 and 1: round x first, or train with sampler.binarise=true")
+        elif game.decoder.likelihood == "bernoulli":
+            u = x * game.decoder.scale + game.decoder.offset
+            if ((u if game.decoder.mask is None else u[:, game.decoder.mask]) % 1).any():
+                raise UserError("bernoulli is a law of 0 and 1: round x first, or train with sampler.binarise=true")
         at_once = max(1, AT_ONCE * 16 // draws) if method == "iwae" else AT_ONCE // 8
         with seeds.measuring(game, seed), counting(len(x), "rows") as count:
 
@@ -174,7 +181,12 @@ class Run:
 
     def _rows(self, x: Any) -> Tensor:
         """The user's rows in the network's range. Raises UserError for another shape, gaps, what the law excludes."""
-        raw = np.asarray(x)
+        source = array(x, "x")
+        check_numbers(source)
+        raw = np.asarray(source.rows(0, source.shape[0]))
+        fill = fill_of(self.recipe.get("data", {}).get("nan", "refuse"))
+        if fill is not None and raw.dtype.kind == "f":  # as the training data were
+            raw = np.where(np.isfinite(raw), raw, fill)
         expected = self.form.to_user(np.zeros((1, *self.form.shape), np.float32)).shape[1:]
         if raw.shape[1:] != expected or not len(raw):
             raise UserError(f"x is {raw.shape}: rows of {self.form.name} are (n, {', '.join(map(str, expected))})")
@@ -187,7 +199,12 @@ class Run:
         return rows
 
     def _given(self, c: Any, n: int) -> Tensor | None:
-        return None if c is None else torch.from_numpy(self.form.encode_condition(c, n))
+        """c encoded. Raises UserError where it is missing, unless the training data had unknown ones too."""
+        if c is not None:
+            return torch.from_numpy(self.form.encode_condition(c, n))
+        if self.form.conditions and not np.isnan(self.examples["c"]).any():
+            raise UserError(f"this run on {self.form.name} has a condition, and was never trained without: give c too")
+        return None
 
     def _drawn(self, n: int) -> Tensor | None:
         """Conditions as the training data had them."""

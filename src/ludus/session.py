@@ -138,8 +138,10 @@ def _begin(path: Path, recipe: dict, trainer: Trainer, data: Data) -> None:
     """What is said of the data, and of what to expect."""
     for note in data.notes:
         say(note)
-    _, beta = recipe.get("annealing", {}).get("values", {}).get("beta", (None, None))
-    if expected := forecast(trainer.game, torch.from_numpy(data.x), beta):
+    annealed = recipe.get("annealing", {}).get("values", {})
+    _, beta = annealed.get("beta", (None, None))
+    expected = "" if "capacity" in annealed else forecast(trainer.game, torch.from_numpy(data.x), beta)
+    if expected:
         say(expected)
         _note(path, {"turn": 0, "event": expected})
 
@@ -249,10 +251,12 @@ def walk(run: "Run", which: list[int] | None, width: float, steps: int, c: str |
 
 def _example(run: "Run", most: int = 12) -> tuple[np.ndarray, list[int]]:
     """The code of an example, and the latents that carry the most, at most a dozen; a draw where nobody encodes."""
-    if not isinstance(run.game, Encodes):
-        z = run.game.prior.sample(1)[0].numpy()
-        return z, list(range(min(len(z), most)))
-    mean = run.encode(run.form.to_user(run.examples["x"])).mean
+    x, c = torch.from_numpy(run.examples["x"]), run.examples.get("c")
+    with seeds.measuring(run.game, seed=0):
+        if not isinstance(run.game, Encodes):
+            z = run.game.prior.sample(1)[0].numpy()
+            return z, list(range(min(len(z), most)))
+        mean = run.game.posterior(x, None if c is None else torch.from_numpy(c[: len(x)])).mean.numpy()
     return mean[0], [int(j) for j in np.argsort(-mean.var(0))[:most]]
 
 

@@ -73,7 +73,8 @@ def load(
         check_budget(raw.name, (used, *raw.shape[1:]), 4, "pick fewer rows at random with --set data.n=1000")
         axes = layout.axes(raw.shape, channels, raw.name)
         told = {"mask": mask, "sigma": sigma}
-        known = {name: of_a_row(text, raw, name) for name, text in told.items() if text is not None}
+        known = {name: of_a_row(text, raw, axes, name) for name, text in told.items() if text is not None}
+        check_known(known)
         survey = look(raw, mask=known.get("mask"))
         rows = usable(survey, nan, raw.name)
         if fill is not None and raw.dtype.kind == "f" and abs(fill) > float(np.finfo(raw.dtype).max):
@@ -105,22 +106,36 @@ def load(
     return Data(x, c, held_out_x, held_out_c, form, fingerprint, held_out_hash, notes, pixels, train)
 
 
-def of_a_row(text: str, raw: Raw, name: str) -> np.ndarray:
-    """An array of the shape of one row of the data: a mask as bool, standard deviations as float32."""
+def of_a_row(text: str, raw: Raw, axes: str, name: str) -> np.ndarray:
+    """An array of the shape of one row of the data, or of its height and width for all channels alike: a mask as bool,
+    standard deviations as float32."""
     place, _ = locate.check(text)
     with opened(place) as found:
         check_numbers(found)
-        if found.shape not in (raw.shape[1:], (*raw.shape[1:], 1)[: len(found.shape)]):
-            raise UserError(f"{name} {text} is {times(found.shape)}, a row of {raw.name} is {times(raw.shape[1:])}")
-        values = np.asarray(found.rows(0, found.shape[0])).reshape(raw.shape[1:])
-    if name == "mask":
-        if not (values != 0).any():
-            raise UserError(f"mask {text} is 0 everywhere: no pixel would be left")
-        return values != 0
-    if not (np.isfinite(values) & (values > 0)).all():
-        where = tuple(int(i) for i in np.argwhere(~(np.isfinite(values) & (values > 0)))[0])
-        raise UserError(f"sigma {text} holds {values[where]} at {where}: it is above 0; mask the pixel")
-    return values.astype(np.float32)
+        values = np.asarray(found.rows(0, found.shape[0]))
+    plane = {"NHWC": raw.shape[1:3], "NCHW": raw.shape[2:]}.get(axes)
+    if values.shape == plane:
+        values = np.broadcast_to(values[..., None] if axes == "NHWC" else values, raw.shape[1:])
+    if values.shape != raw.shape[1:]:
+        raise UserError(f"{name} {text} is {times(values.shape)}, a row of {raw.name} is {times(raw.shape[1:])}")
+    if name == "sigma":
+        return values.astype(np.float32)
+    if np.isnan(values).any() or not values.any():
+        raise UserError(f"mask {text} is not 0 where there is a detector, and 0 where there is none; it is "
+                        f"{'0 everywhere' if not values.any() else 'NaN somewhere'}")  # fmt: skip
+    return values != 0
+
+
+def check_known(known: dict[str, np.ndarray]) -> None:
+    """Raises UserError for a standard deviation that is none; where there is no detector it becomes 1."""
+    if "sigma" not in known:
+        return
+    sigma = np.where(known.get("mask", True), known["sigma"], np.float32(1))
+    bad = ~(np.isfinite(sigma) & (sigma > 0))
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise UserError(f"data.sigma holds {sigma[where]} at {where}: it is above 0, or masked (data.mask)")
+    known["sigma"] = sigma
 
 
 def mender(raw: Raw, fill: float | None, mask: np.ndarray | None, middle: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ludus.errors import UserError, unknown
+from ludus.errors import UserError, at_least, unknown
 
 
 def interpolate(a: ArrayLike, b: ArrayLike, steps: int = 8, path: str = "linear") -> np.ndarray:
@@ -14,6 +14,7 @@ def interpolate(a: ArrayLike, b: ArrayLike, steps: int = 8, path: str = "linear"
     linear: (1 − t) a + t b;  slerp: along the great circle, the length changing evenly (Shoemake 1985), which stays
     where a Gaussian prior has its mass: the middle of a line between two draws is shorter than nearly all draws are.
     """
+    at_least("steps", steps, 2)
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.ndim != 1 or a.shape != b.shape:
         raise UserError(f"the ends are {a.shape} and {b.shape}: two latents (d,) of one length")
@@ -33,11 +34,14 @@ def interpolate(a: ArrayLike, b: ArrayLike, steps: int = 8, path: str = "linear"
 
 
 def traverse(z: ArrayLike, latents: ArrayLike, steps: int = 9, width: float = 2.0) -> np.ndarray:
-    """z (d,) with one latent at a time moved from −width to +width, the prior's units: (len(latents), steps, d)."""
-    z = np.asarray(z, float)
-    walks = np.tile(z, (len(np.atleast_1d(latents)), steps, 1))
-    for walk, j in zip(walks, np.atleast_1d(latents)):
-        if not 0 <= j < len(z):
+    """z (d,) with one latent at a time moved from −width to +width: (len(latents), steps, d)."""
+    at_least("steps", steps, 2)
+    z, latents = np.asarray(z, float), np.atleast_1d(latents)
+    if z.ndim != 1 or not len(latents):
+        raise UserError(f"z is {z.shape}, and {len(latents)} latents are to be moved: one z (d,), and at least one")
+    walks = np.tile(z, (len(latents), steps, 1))
+    for walk, j in zip(walks, latents.tolist()):
+        if not isinstance(j, int) or not 0 <= j < len(z):
             raise UserError(f"latent {j}: there are {len(z)}, from 0")
         walk[:, j] = np.linspace(-width, width, steps)
     return walks
@@ -57,8 +61,9 @@ def attribute_vector(z: ArrayLike, has: ArrayLike) -> np.ndarray:
 
 
 def sheet(side: int = 20) -> np.ndarray:
-    """z over the plane of two standard Gaussian latents, at the middles of cells of equal probability, row by row from
-    the upper left, (side², 2) (Kingma & Welling 2014, figure 4)."""
+    """z over the plane of two latents, (side², 2), row by row from the upper left: the middles of cells of equal
+    probability under a standard Gaussian (Kingma & Welling 2014, figure 4)."""
+    at_least("side", side, 1)
     quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / side) for i in range(side)])
     across, up = np.meshgrid(quantiles, quantiles[::-1])
     return np.stack([across.ravel(), up.ravel()], 1)

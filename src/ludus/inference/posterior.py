@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ludus import seeds
-from ludus.errors import UserError
+from ludus.errors import UserError, at_least
 from ludus.networks.laws import DiagonalGaussian, Point, Warped
 
 
@@ -30,6 +30,7 @@ class Posterior:
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """n draws z ~ q(z|x) for each row, (n, rows, d); the same seed gives the same draws."""
+        at_least("n", n, 1)
         with seeds.forked(torch.device("cpu"), seed), torch.no_grad():
             return np.concatenate([law.rsample((n,)).numpy() for law in self._laws], 1)
 

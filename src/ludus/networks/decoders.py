@@ -91,7 +91,12 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, c: Tensor | None = None) -> Pixels:
         flat = z.flatten(0, -2)
         repeated = c if c is None or len(c) == len(flat) else c.repeat(len(flat) // len(c), 1)
-        h = self.network(flat, repeated).unflatten(0, z.shape[:-1])
+        h = self.network(flat, repeated)
+        numbers = 2 if self.sigma == "predicted" else 1
+        if h.shape[1:] != (asked := (numbers * self.shape[0], *self.shape[1:])):
+            asked = ", ".join(map(str, asked))
+            raise UserError(f"the decoder's network gave {tuple(h.shape)}: it is asked for (batch, {asked})")
+        h = h.unflatten(0, z.shape[:-1])
         return Pixels(self._law(h), self.offset, self.scale, self.mask)
 
     def _law(self, h: Tensor) -> Distribution:
@@ -124,7 +129,7 @@ class Decoder(nn.Module):
         if self.likelihood == "bernoulli":
             bad, why = (u < -1e-6) | (u > 1 + 1e-6), "outside [0, 1], over which bernoulli is"
         else:
-            close = 1e-3 + 1e-6 * float(self.rate)  # float32, in the network's range and back
+            close = 1e-3 + 2e-7 * float(self.rate)  # float32, in the network's range and back
             bad, why = (u < -close) | ((u - u.round()).abs() > close), f"no count, which {self.likelihood} is for"
         if self.mask is not None:
             bad = bad & self.mask

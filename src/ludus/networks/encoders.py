@@ -41,10 +41,13 @@ class Encoder(nn.Module):
         if getattr(network, "minibatch", "none") != "none":
             raise UserError("an encoder maps each row on its own: it has no minibatch layer")
         self.latent, self.posterior, self.transforms = latent, posterior, transforms
-        self.features = getattr(network, "features", network)
+        self.features = network.features if hasattr(network, "minibatch") else network  # the library's, or one's own
         with seeds.measuring(network):
             c = torch.zeros(2, condition) if condition else None
-            width = called("encoder", "x", self.features, torch.zeros(2, *shape), c).shape[1]
+            found = called("encoder", "x", self.features, torch.zeros(2, *shape), c)
+        if found.dim() != 2:
+            raise UserError(f"the encoder's network gave {tuple(found.shape)} for 2 rows: features are (batch, width)")
+        width = found.shape[1]
         self.head = nn.Linear(width, latent if posterior == "point" else 2 * latent)
         self.flow = _flow(latent, width, transforms) if posterior == "flow" else None
 

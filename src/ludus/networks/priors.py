@@ -69,14 +69,15 @@ class Fitted(nn.Module):
 
     @property
     def law(self) -> torch.distributions.MultivariateNormal:
-        floor = 1e-6 * self.covariance.diagonal().mean() + 1e-12  # codes may lie in a plane
-        covariance = self.covariance + floor * torch.eye(self.dimension).to(self.covariance)
-        return torch.distributions.MultivariateNormal(self.mean, covariance, validate_args=False)
+        covariance = self.covariance.double()  # codes may lie in a plane, which float32 does not tell from a fold
+        floor = 1e-6 * covariance.trace() + 1e-12
+        covariance = covariance + floor * torch.eye(self.dimension).to(covariance)
+        return torch.distributions.MultivariateNormal(self.mean.double(), covariance, validate_args=False)
 
     def sample(self, n: int) -> Tensor:
         """n draws, (n, dimension)."""
-        return self.law.sample((n,))
+        return self.law.sample((n,)).to(self.mean.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats, (..., d) -> (...)."""
-        return self.law.log_prob(z)
+        return self.law.log_prob(z.double()).to(z.dtype)
