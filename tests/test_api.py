@@ -66,7 +66,7 @@ def test_own_networks_are_used_and_left_to_their_owner(x):
     before = weights(other)
     assert np.array_equal(ludus.load("run", generator=other, discriminator=MyDiscriminator()).sample(3), drawn)
     assert same(before, weights(other))
-    with pytest.raises(UserError, match="generator of your own: hand it over again"):
+    with pytest.raises(UserError, match="generator is one of your own: hand it over again"):
         ludus.load("run")
     assert "ludus.resume('run', steps=8, data=data, generator=generator" in (run.folder / "report.html").read_text(
     ).replace("&#x27;", "'")

@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from claims.by_hand import added, assert_same, fakes, game_of
 from games import METHODS, data_of, same, trainer_of, weights
+from ludus import recipe as recipes
 from ludus.data.sampler import Sampler
 from ludus.errors import UserError
 from ludus.game import Game, Loss, Player
@@ -218,7 +219,10 @@ WAYS = {play: {"trainer.play": play} for play in PLAYS} | {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_resumed_run_is_the_uninterrupted_one(method, way):
-    settings = WAYS[way] | {"trainer.steps": 12, "discriminator.name": "dcgan", "discriminator.widths": [4, 6]}
+    trunk = "discriminator" if "discriminator" in recipes.roles(method) else "encoder"
+    settings = WAYS[way] | {"trainer.steps": 12, f"{trunk}.name": "dcgan", f"{trunk}.widths": [4, 6]}
+    if way == "hold_below" and trunk == "encoder":
+        pytest.skip("there is one player, and nobody to hold it for")
     data = data_of(condition="values", n=32)
     whole, half, rest = (trainer_of(method, data, **settings) for _ in range(3))
     whole.run()

@@ -27,6 +27,19 @@ HARD = {
 }  # fmt: skip
 
 
+def hard(method):
+    """HARD for the networks of a method: an encoder is a discriminator's trunk, a decoder a generator's network."""
+    made_of = recipes.roles(method)
+    alike = {"encoder": "discriminator", "decoder": "generator"} | {role: role for role in made_of}
+    settings = {key: value for key, value in HARD.items() if key.split(".")[0] not in ("generator", "discriminator")}
+    for role, like in alike.items():
+        if role in made_of:
+            settings |= {key.replace(like, role): value for key, value in HARD.items() if key.startswith(f"{like}.")}
+    if "discriminator" not in made_of:
+        settings.pop("trainer.hold_above")
+    return settings
+
+
 @pytest.fixture(scope="module")
 def data():
     found = data_of((1, 8, 8), "classes", n=40)
@@ -74,7 +87,7 @@ def assert_same(a, b):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_resume_is_exact(method, data, tmp_path):
-    recipe = recipe_of(method, data, **HARD)
+    recipe = recipe_of(method, data, **hard(method))
     play(tmp_path / "whole", recipe, data)
     whole = everything(tmp_path / "whole")
     assert any(name.startswith("average/") for name in whole[0])

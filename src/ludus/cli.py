@@ -198,7 +198,8 @@ def traverse(
 
 def _writable(out: Path, *suffixes: str) -> None:
     if out.suffix not in suffixes:
-        raise UserError(f"--out {out}: it is written as {' or '.join(suffixes)}")
+        *first, last = suffixes
+        raise UserError(f"--out {out}: it is written as {', '.join(first) + ' or ' if first else ''}{last}")
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}")
 
