@@ -421,7 +421,7 @@ def test_a_posterior_that_collapsed_is_named(beta, named):
     trainer.callbacks.append(watching)
     trainer.run()
     assert {each.name for each in findings(watching.rows)} == {named}
-    last, kl = watching.rows[-1]["doctor"], trainer.game.posterior(real.x).kl().sum(1)
+    last, kl = watching.rows[-1]["doctor"], trainer.game.posterior(real.x).kl().sum(1).detach()
     error = float(kl.std()) / math.sqrt(measure.ROWS)
     assert last["nats"] == pytest.approx(float(kl.mean()), abs=4 * error + 1e-4)
     assert sum(last["kl"]) == pytest.approx(last["nats"], abs=1e-3 * len(last["kl"]))
