@@ -1,6 +1,6 @@
 """log p(x) of MNIST under VAE and IWAE, beside the numbers that were printed for them.
 
-    python benchmarks/likelihood.py --quick                      # five rows, 12 minutes each, two at a time
+    python benchmarks/likelihood.py --quick                      # four rows, 12 minutes each, two at a time
     python benchmarks/likelihood.py --full --seeds 3             # the paper's 3,280 epochs, for a GPU or a week
     python benchmarks/likelihood.py --rows iwae5 --minutes 5
 

@@ -366,3 +366,11 @@ def test_gaps_are_filled_as_they_were(tmp_path, pictures):
     run = trained(tmp_path / "run", "vae", gappy, data__nan="fill=7")
     filled = np.where(np.isnan(gappy), np.float32(7), gappy)
     assert np.array_equal(run.encode(gappy).mean, run.encode(filled).mean)
+
+
+def test_asking_a_flow_leaves_the_random_state(tmp_path, pictures):
+    pytest.importorskip("zuko")
+    run = trained(tmp_path / "run", "vae", pictures, encoder__posterior="flow")
+    q, before = run.encode(pictures), torch.get_rng_state()
+    q.log_prob(q.mean)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -109,8 +109,8 @@ class Encodes(Decodes):
         """q(z | x, c)."""
 
 
-class HasLikelihood(Decodes):
-    """A game of which p(x | z, c), and so p(x | c) = ∫ p(x | z, c) p(z) dz, has a meaning."""
+class HasLikelihood(Encodes):
+    """A game of which p(x | z, c), and so p(x | c) = ∫ p(x | z, c) p(z) dz, has a meaning; its encoder proposes z."""
 
     @abc.abstractmethod
     def likelihood(self, z: Tensor, c: Tensor | None = None) -> "Pixels":

@@ -22,7 +22,8 @@ class Posterior:
         self._laws = list(laws)
         self.deterministic, self.implicit = laws[0].deterministic, laws[0].implicit
         with seeds.forked(torch.device("cpu"), seed=0), torch.no_grad():
-            self.mean = np.concatenate([law.mean.numpy() for law in laws])
+            means = [law.mean.numpy() for law in laws]
+            self.mean, self._cuts = np.concatenate(means), np.cumsum([len(mean) for mean in means])[:-1]
             self.std = np.concatenate([law.std.numpy() for law in laws])
 
     def __len__(self) -> int:
@@ -39,7 +40,7 @@ class Posterior:
         z = np.asarray(z, np.float32)
         if z.shape[-2:] != self.mean.shape:
             raise UserError(f"z is {z.shape}: it is (..., {', '.join(map(str, self.mean.shape))}), a z for each row")
-        parts = np.split(z, np.cumsum([law.mean.shape[0] for law in self._laws])[:-1], axis=-2)
+        parts = np.split(z, self._cuts, axis=-2)
         with torch.no_grad():
             found = [law.log_prob(torch.from_numpy(part)).numpy() for law, part in zip(self._laws, parts)]
         return np.concatenate(found, -1)

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, HasLikelihood, Loss, Player
+from ludus.game import Batch, Game, HasLikelihood, Loss, Player
 from ludus.networks.check import check_law
 from ludus.networks.laws import DiagonalGaussian, Pixels, Warped
 from ludus.ranges import Count
@@ -17,7 +17,7 @@ BIBTEX = """@inproceedings{burda2016iwae,
 }"""
 
 
-class IWAE(Game, Encodes, HasLikelihood):
+class IWAE(Game, HasLikelihood):
     """Raises a bound of log p(x) that closes as k grows (Burda et al. 2016).
 
         L_k = E log 1/k Σ_i w_i,    w_i = p(x|z_i) p(z_i) / q(z_i|x),    z_i ~ q(z|x)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, HasLikelihood, Loss, Player
+from ludus.game import Batch, Game, HasLikelihood, Loss, Player
 from ludus.networks.check import check_law
 from ludus.networks.laws import DiagonalGaussian, Pixels, Warped
 from ludus.ranges import NotNegative
@@ -15,7 +15,7 @@ BIBTEX = """@inproceedings{kingma2014vae,
 }"""
 
 
-class VAE(Game, Encodes, HasLikelihood):
+class VAE(Game, HasLikelihood):
     """Raises a lower bound of log p(x), the evidence (Kingma & Welling 2014, Rezende et al. 2014).
 
         log p(x) = E_q[log p(x|z) + log p(z) − log q(z|x)] + KL(q(z|x) ‖ p(z|x)) ≥ E_q log p(x|z) − KL(q(z|x) ‖ p(z))

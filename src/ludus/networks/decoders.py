@@ -123,9 +123,9 @@ class Decoder(nn.Module):
 
     def misfit(self, x: Tensor) -> tuple[tuple[int, ...], str] | None:
         """The index of the first number of x (n, *shape) that the law cannot give, and why; None if there is none."""
-        u = x * self.scale + self.offset
         if self.continuous:
             return None
+        u = x * self.scale + self.offset
         if self.likelihood == "bernoulli":
             bad, why = (u < -1e-6) | (u > 1 + 1e-6), "outside [0, 1], over which bernoulli is"
         else:

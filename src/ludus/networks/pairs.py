@@ -18,7 +18,7 @@ def joined(z: Tensor, c: Tensor | None) -> Tensor:
 class Reconstructor(nn.Module):
     """z = W features(x, c) + b: the trunk of a discriminator with a head of d numbers in place of its logit.
 
-    network: a discriminator of the library, whose own head is not kept, or a network that gives z itself.    latent: d.
+    network: a discriminator of the library; its own head is not kept.    latent: d.
     forward(x (B, *shape), c (B, K) | None) -> (B, d). Raises UserError where that head has a minibatch layer.
     """
 
