@@ -25,7 +25,9 @@ def data_of(shape=(1, 8, 8), condition=None, n=64) -> Data:
 
 def recipe_of(method: str, data: Data, **settings) -> dict:
     """A complete recipe of small networks."""
-    small = {"prior.dimension": 4, "sampler.batch": 16}
+    small = {"sampler.batch": 16}
+    if settings.get("prior.name") not in ("mixture", "swiss_roll"):  # these lie in a plane
+        small["prior.dimension"] = 4
     if data.form.kind == "points":
         small |= {f"{role}.width": 8 for role in recipes.roles(method) if role != "prior"}
     return recipes.complete(recipes.draft(method, settings={**small, **settings}), data.form.kind, len(data.x))

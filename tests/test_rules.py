@@ -182,7 +182,7 @@ def test_memory_format_changes_nothing(method):
 @pytest.mark.parametrize("shape", [(1, 20, 200), (3, 33, 50)])
 def test_any_shape(method, network, shape):
     data = data_of(shape, "classes", n=12)
-    made_of = [role for role in recipes.roles(method) if role != "prior"]
+    made_of = recipes.of_data(method)
     settings = {"sampler.batch": 2} | {f"{role}.name": network for role in made_of}
     if network == "dcgan":
         settings |= {f"{role}.widths": [8, 4, 4] for role in made_of if role in ("generator", "decoder")}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from ludus.networks.laws import DiagonalGaussian, Pixels, Point, Warped
+    from ludus.networks.laws import Law, Pixels
 
 
 class Batch(NamedTuple):
@@ -105,13 +105,25 @@ class Encodes(Decodes):
     """A game that also says which z an x may have come from."""
 
     @abc.abstractmethod
-    def posterior(self, x: Tensor, c: Tensor | None = None) -> "DiagonalGaussian | Point | Warped":
+    def posterior(self, x: Tensor, c: Tensor | None = None) -> "Law":
         """q(z | x, c)."""
 
 
 class HasLikelihood(Encodes):
     """A game of which p(x | z, c), and so p(x | c) = ∫ p(x | z, c) p(z) dz, has a meaning; its encoder proposes z."""
 
-    @abc.abstractmethod
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
+        return self.likelihood(self.prior.sample(n), c).sample()
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.likelihood(z, c).mean
+
+    def posterior(self, x: Tensor, c: Tensor | None = None) -> "Law":
+        return self.encoder(x, c)
+
     def likelihood(self, z: Tensor, c: Tensor | None = None) -> "Pixels":
         """p(x | z, c), z (..., B, d)."""
+        return self.decoder(z, c)

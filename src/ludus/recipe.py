@@ -32,7 +32,8 @@ class Method(NamedTuple):
     path: str
     points: dict[str, Any]
     images: dict[str, Any]
-    pairs: bool = False  # its discriminator sees (x, z), as `networks.pairs` says
+    sees: Literal["x", "pairs", "z"] = "x"  # its discriminator; the pairs (x, z) as `networks.pairs` says
+    blind: tuple[str, ...] = ()  # roles that are not told the condition
 
 
 # fmt: off
@@ -72,9 +73,9 @@ METHODS = {
     "veegan": Method(
         "methods.veegan:VEEGAN",
         points={"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000,
-                "annealing.hold": 0.5, "annealing.decay": 0.03},
-        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999]},
-        pairs=True,
+                "annealing.hold": 0.5, "annealing.decay": 0.03, "encoder.posterior": "point"},
+        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999], "encoder.posterior": "point"},
+        sees="pairs",
     ),
     "ae": Method(
         "methods.ae:AE",
@@ -88,6 +89,39 @@ METHODS = {
         points={**POINTS, "encoder.posterior": "point"},
         images={**IMAGES, "encoder.posterior": "point", "prior.dimension": 8},
     ),
+    "vae_gan": Method(
+        "methods.vae_gan:VAEGAN",
+        points={**POINTS, "trainer.betas": [0.5, 0.99], "trainer.steps": 5000},
+        images={**IMAGES, "trainer.betas": [0.5, 0.99], "trainer.lr": 5e-4},
+    ),
+    "aae": Method(
+        "methods.aae:AAE",
+        points={**POINTS, "encoder.posterior": "point", "trainer.betas": [0.5, 0.99]},
+        images={**IMAGES, "encoder.posterior": "point", "trainer.betas": [0.5, 0.99], "prior.dimension": 8,
+                "discriminator.name": "mlp"},
+        sees="z", blind=("encoder",),
+    ),
+    "bigan": Method(
+        "methods.bigan:BiGAN",
+        points={"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000, "annealing.hold": 0.5,
+                "annealing.decay": 0.03, "encoder.posterior": "point", "prior.dimension": 2},
+        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999], "encoder.posterior": "point",
+                "prior.dimension": 32, "sampler.batch": 128},
+        sees="pairs",
+    ),
+    "latent_regressor": Method(
+        "methods.latent_regressor:LatentRegressor",
+        points={"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000, "annealing.hold": 0.5,
+                "annealing.decay": 0.03, "encoder.posterior": "point", "prior.dimension": 2},
+        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999], "encoder.posterior": "point",
+                "prior.dimension": 32, "sampler.batch": 128},
+    ),
+    "avb": Method(
+        "methods.avb:AVB",
+        points={**POINTS, "encoder.posterior": "noise", "trainer.betas": [0.5, 0.99]},
+        images={**IMAGES, "encoder.posterior": "noise", "trainer.betas": [0.5, 0.99], "prior.dimension": 8},
+        sees="pairs",
+    ),
 }
 NETWORKS = {
     "mlp": ("networks.mlp:MlpGenerator", "networks.mlp:MlpDiscriminator"),
@@ -99,18 +133,18 @@ PRIORS = {
     "gaussian": "networks.priors:Gaussian",
     "uniform": "networks.priors:Uniform",
     "fitted": "networks.priors:Fitted",
+    "mixture": "networks.priors:Mixture",
+    "swiss_roll": "networks.priors:SwissRoll",
 }
 # fmt: on
 ROLES = {
     "generator": {name: paths[0] for name, paths in NETWORKS.items()},
     "discriminator": {name: paths[1] for name, paths in NETWORKS.items()},
-    "reconstructor": {name: paths[1] for name, paths in NETWORKS.items()},
     "encoder": {name: paths[1] for name, paths in NETWORKS.items()},
     "decoder": {name: paths[0] for name, paths in NETWORKS.items()},
     "prior": PRIORS,
 }
 HEADS = {  # what a role makes of the network that it names; its options stand beside the network's
-    "reconstructor": "networks.pairs:Reconstructor",
     "encoder": "networks.encoders:Encoder",
     "decoder": "networks.decoders:Decoder",
 }
@@ -189,11 +223,17 @@ def roles(method: str) -> tuple[str, ...]:
     return signature(_method(method).path)[0]
 
 
+def of_data(method: str) -> list[str]:
+    """Those of them that see or give data, so that one architecture may serve them all: --network names it."""
+    beside = ("prior", "discriminator") if _method(method).sees == "z" else ("prior",)
+    return [role for role in roles(method) if role not in beside]
+
+
 # Drafts: what a user said, checked
 
 
 def parse(setting: str) -> tuple[str, Any]:
-    """"generator.width=64" -> ("generator.width", 64); the value is TOML, or else a plain string."""
+    """ "generator.width=64" -> ("generator.width", 64); the value is TOML, or else a plain string."""
     key, equals, value = setting.partition("=")
     if not equals or "." not in key:
         raise UserError(f"--set takes section.key=value, such as generator.width=64; got {setting!r}")
@@ -257,8 +297,8 @@ def draft(
     whole = nest(said, recipe)
     _check_texts(whole)
     if network is not None:
-        made_of = roles(whole["method"]["name"]) if "name" in whole.get("method", {}) else ()  # `check` asks for it
-        whole = nest({f"{role}.name": network for role in made_of if role != "prior"} | said, whole)
+        named = of_data(whole["method"]["name"]) if "name" in whole.get("method", {}) else ()  # `check` asks for it
+        whole = nest({f"{role}.name": network for role in named} | said, whole)
     whole |= {} if seed is None else {"seed": int(seed)}
     whole |= {} if device is None else {"device": device}
     return check(whole)
@@ -439,20 +479,21 @@ def build(
     if "sigma" in (pixels or {}) and recipe.get("decoder", {}).get("sigma") != "given":
         raise UserError("data.sigma is what decoder.sigma=given takes: say that too, or leave data.sigma out")
     for role in sorted(roles(recipe["method"]["name"]), key="prior".__ne__):  # the prior first: others need its size
-        wider = {}
+        wider = {"condition": 0} if role in method.blind else {}
         if role == "discriminator":
-            width = form.conditions + (given["latent"] if method.pairs else 0)
-            wider = {"shape": (pack * form.shape[0], *form.shape[1:]), "condition": pack * width}
+            seen = (given["latent"],) if method.sees == "z" else form.shape
+            width = form.conditions + (given["latent"] if method.sees == "pairs" else 0)
+            wider = {"shape": (pack * seen[0], *seen[1:]), "condition": pack * width}
         elif role == "decoder":  # it gives the numbers of a law, which has a range of its own
             numbers = 2 if recipe["decoder"].get("sigma") == "predicted" else 1
             wider = {"shape": (numbers * form.shape[0], *form.shape[1:]), "bounded": False}
         if role not in parts:
             parts[role] = _part(recipe, role, given | wider)
-        if role in HEADS and not (role == "reconstructor" and role in (modules or {})):  # a user's own gives z itself
-            parts[role] = _headed(recipe, role, parts[role], given)
+        if role in HEADS:
+            parts[role] = _headed(recipe, role, parts[role], given | ({} if role == "decoder" else wider))
         if role == "prior":
-            given["latent"] = parts[role].dimension
-    check_roles(parts, form.shape, form.conditions, pairs=method.pairs, pack=pack)
+            given |= {"latent": parts[role].dimension, "squashed": getattr(parts[role], "bounded", False)}
+    check_roles(parts, form.shape, form.conditions, method.sees, method.blind, pack)
     for role, part in parts.items():
         if batch_norm(part) and batch == (pack if role == "discriminator" else 1):
             raise UserError(f"batch {batch}: the {role} has batch norm, which needs two rows; give a larger --batch")
@@ -474,13 +515,15 @@ def _check_bits(recipe: dict, form: "Form") -> None:
 def _lens(recipe: dict, form: "Form") -> dict | None:
     """The options of the lens; None if there is nothing for it to do."""
     given, defaults, batch = options(recipe, "lens"), signature(SECTIONS["lens"])[1], recipe["sampler"]["batch"]
+    method = _method(recipe["method"]["name"])
     on = {key for key, value in given.items() if value != defaults[key].default}
     on |= {name.partition(".")[2] for name in recipe.get("annealing", {}).get("values", {}) if "." in name}
     on |= {"augment"} if "target" in recipe.get("ada", {}) else set()
     if on and "discriminator" not in roles(recipe["method"]["name"]):
         raise UserError(f"lens: {recipe['method']['name']} has no discriminator that could look through it")
-    if "augment" in on and form.kind == "points":
-        raise UserError(f"lens.augment and ada are for images, to shift and to cut; {form.name} are points")
+    if "augment" in on and (form.kind == "points" or method.sees == "z"):
+        what = f"{form.name} are points" if form.kind == "points" else "this discriminator sees latents"
+        raise UserError(f"lens.augment and ada are for images, to shift and to cut; {what}")
     if batch % given.get("pack", 1):
         raise UserError(f"lens.pack: packs of {given['pack']} do not divide a batch of {batch}")
     return given if on else None

@@ -63,7 +63,7 @@ class Run:
         """
         at_least("n", n, 1)
         check_budget(f"{n:,} samples", (n, *self.form.shape), 8, "draw fewer at a time")
-        draw = self.game.sample if noise else lambda n, c: self.game.decode(self.game.prior.sample(n), c)
+        draw = self.game.sample if noise else lambda n, c: self.game.decode(self.game.prior.sample(n, c), c)
         with seeds.measuring(self.game, seed):
             given = self._drawn(n) if c is None else self._given(c, n)
             parts = _blocks(n, given, lambda rows, c: draw(rows.stop - rows.start, c))

@@ -54,6 +54,7 @@ class Trainer:
         every: periods in place of the game's own, {"discriminator": 2}: moves on every second turn.
         hold_above: a player is held while its accuracy is above its limit, {"discriminator": 0.8}.
         hold_below: a player is held while the norm of its gradient is below this multiple of the others' largest.
+        balance: margin beyond which the stronger of discriminator and generator waits, see `play.balance`; 0: off.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Trainer:
         every: dict[str, Count] | None = None,
         hold_above: dict[str, float] | None = None,
         hold_below: dict[str, Positive] | None = None,
+        balance: NotNegative = 0.0,
     ):
         if steps < 1:
             raise UserError(f"steps = {steps}: a run has at least one turn")
@@ -91,7 +93,7 @@ class Trainer:
         self.optimisers = {
             name: _optimiser(optimiser, self.parameters[name], self.rates[name], betas) for name in self.players
         }
-        self.play, self.schedule = plays.PLAYS[play], _schedule(hold_above, hold_below)
+        self.play, self.schedule = plays.PLAYS[play], _schedule(hold_above, hold_below, balance)
         self.consensus, game.attached = consensus, consensus > 0
         self.measured = bool(hold_below)  # whether each gradient's norm is
         self.gradients: dict[str, tuple[Tensor, ...]] = {}
@@ -261,8 +263,10 @@ def _players(game: Game, every: dict[str, int], others: dict) -> dict[str, Playe
     return players | {name: dataclasses.replace(players[name], every=period) for name, period in every.items()}
 
 
-def _schedule(hold_above: dict[str, float] | None, hold_below: dict[str, float] | None) -> plays.Schedule:
-    given = [(plays.hold_above, hold_above), (plays.hold_below, hold_below)]
+def _schedule(
+    hold_above: dict[str, float] | None, hold_below: dict[str, float] | None, balance: float
+) -> plays.Schedule:
+    given = [(plays.hold_above, hold_above), (plays.hold_below, hold_below), (plays.balance, balance)]
     holds = [hold(limits) for hold, limits in given if limits]
 
     def schedule(trainer: Trainer) -> list[str]:

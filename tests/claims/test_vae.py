@@ -109,7 +109,7 @@ def test_a_latent_below_its_free_bits_is_not_pulled_to_the_prior():
 @pytest.mark.parametrize(
     ("encoder", "prior", "options", "why"),
     [
-        ("point", Gaussian, {}, "needs a law of z"),
+        ("point", Gaussian, {}, "needs a density of z"),
         ("gaussian", Uniform, {}, "prior.name=gaussian"),
     ],
 )

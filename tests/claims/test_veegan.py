@@ -10,13 +10,15 @@ from torch import nn
 from torch.func import functional_call
 
 import ludus
-from games import data_of, recipe_of, trainer_of
+from games import data_of, trainer_of
 from ludus import recipe as recipes
 from ludus.errors import UserError
 from ludus.game import Batch
 from ludus.methods.veegan import VEEGAN
+from ludus.networks.encoders import Encoder
+from ludus.networks.laws import Point
 from ludus.networks.mlp import MlpDiscriminator, MlpGenerator
-from ludus.networks.pairs import Reconstructor, joined
+from ludus.networks.pairs import joined
 
 D, K = 3, 2  # numbers in z and in c
 WEIGHT, SPREAD = 0.6, 0.7
@@ -27,12 +29,10 @@ def small_game():
     options = {"width": 7, "depth": 2, "activation": "tanh"}
     generator = MlpGenerator((2,), D, K, **options)
     discriminator = MlpDiscriminator((2,), D + K, **options)
-    reconstructor = Reconstructor(MlpDiscriminator((2,), K, **options), D)
-    for p in (*generator.parameters(), *discriminator.parameters(), *reconstructor.parameters()):
+    encoder = Encoder(MlpDiscriminator((2,), K, **options), D, (2,), K, posterior="point")
+    for p in (*generator.parameters(), *discriminator.parameters(), *encoder.parameters()):
         nn.init.normal_(p, std=0.7)
-    game = VEEGAN(
-        generator, discriminator, reconstructor, Fixed(torch.randn(N, D)), weight=WEIGHT, spread=SPREAD
-    ).double()
+    game = VEEGAN(generator, discriminator, encoder, Fixed(torch.randn(N, D)), weight=WEIGHT, spread=SPREAD).double()
     return game, Batch(torch.randn(N, 2).double(), torch.randn(N, K).double())
 
 
@@ -42,23 +42,24 @@ def by_the_paper(game, batch, name):
 
     def call(role, x, c):
         weights = w if role == name else dict(getattr(game, role).named_parameters())
-        return functional_call(getattr(game, role), weights, (x[None], c[None]))[0]
+        out = functional_call(getattr(game, role), weights, (x[None], c[None]))
+        return (out.mean if role == "encoder" else out)[0]
 
-    costs = {"discriminator": [], "reconstructor": [], "generator": []}
+    costs = {"discriminator": [], "encoder": [], "generator": []}
     torch.manual_seed(0)
     for x, c, z, noise in zip(batch.x, batch.c, game.prior.z, torch.randn(N, D, dtype=torch.float64)):
         fake = call("generator", z, c)
-        back = call("reconstructor", fake, c)
+        back = call("encoder", fake, c)
         made = call("discriminator", fake, torch.cat([z, c]))
-        found = call("discriminator", x, torch.cat([call("reconstructor", x, c) + SPREAD * noise, c]))
+        found = call("discriminator", x, torch.cat([call("encoder", x, c) + SPREAD * noise, c]))
         distance = sum((a - b) ** 2 for a, b in zip(z, back))
         costs["discriminator"].append(-torch.sigmoid(made).log() - (1 - torch.sigmoid(found)).log())
-        costs["reconstructor"].append(distance)
+        costs["encoder"].append(distance)
         costs["generator"].append(made + WEIGHT * distance)
     return torch.autograd.grad(sum(costs[name]) / N, list(w.values())), sum(costs[name]).item() / N
 
 
-@pytest.mark.parametrize("name", ["discriminator", "reconstructor", "generator"])
+@pytest.mark.parametrize("name", ["discriminator", "encoder", "generator"])
 def test_every_player_has_its_line_of_algorithm_1(name):
     game, batch = small_game()
     gradient, cost = by_the_paper(game, batch, name)
@@ -89,6 +90,10 @@ def test_the_generators_loss_at_the_best_discriminator_is_the_papers_bound():
         def forward(self, a, c=None):
             return self.slope * a + self.sd * torch.randn_like(a)
 
+    class Back(nn.Module):
+        def forward(self, x, c=None):
+            return Point(f * x)
+
     class Ratio(nn.Module):
         def forward(self, x, c=None):
             pair = torch.cat([x, c], 1)
@@ -99,7 +104,7 @@ def test_the_generators_loss_at_the_best_discriminator_is_the_papers_bound():
             return torch.randn(n, 1, dtype=torch.float64)
 
     n = 200_000
-    game = VEEGAN(Noisy(g, t), Ratio(), Noisy(f, 0.0), Normal(), weight=0.0, spread=r)
+    game = VEEGAN(Noisy(g, t), Ratio(), Back(), Normal(), weight=0.0, spread=r)
     torch.manual_seed(0)
     batch = Batch(s * torch.randn(n, 1, dtype=torch.float64))
     # the variance of a quadratic form ½ zᵀ A z of a normal is ½ tr (A P A P)
@@ -115,7 +120,7 @@ def test_the_generators_loss_at_the_best_discriminator_is_the_papers_bound():
     assert costs[1.0] < min(costs[0.9], costs[1.1])
 
 
-# The third role, and a discriminator of pairs, from a recipe
+# An encoder, and a discriminator of pairs, from a recipe
 
 
 @pytest.mark.parametrize("condition", [None, "classes"])
@@ -123,12 +128,12 @@ def test_the_generators_loss_at_the_best_discriminator_is_the_papers_bound():
 def test_one_network_is_named_for_every_role(network, condition):
     data = data_of((1, 8, 8), condition)
     recipe = recipes.complete(recipes.draft("veegan", network=network), "images", len(data.x))
-    assert {recipe[role]["name"] for role in ("generator", "discriminator", "reconstructor")} == {network}
+    assert {recipe[role]["name"] for role in ("generator", "discriminator", "encoder")} == {network}
     game = recipes.build(recipe, data.form)
     k = data.form.conditions
     assert game.discriminator.condition == k + game.prior.dimension and game.generator.condition == k
     x, c = torch.randn(3, 1, 8, 8), torch.zeros(3, k) if k else None
-    assert game.reconstructor(x, c).shape == (3, game.prior.dimension)
+    assert game.encoder(x, c).mean.shape == (3, game.prior.dimension)
 
 
 def test_the_pairs_matter():
@@ -140,15 +145,14 @@ def test_the_pairs_matter():
     assert torch.equal(joined(z, torch.ones(4, 2)), torch.cat([z, torch.ones(4, 2)], 1))
 
 
-def test_other_methods_have_no_reconstructor():
-    with pytest.raises(UserError, match="reconstructor"):
-        recipes.draft("gan", settings={"reconstructor.width": 8})
-    assert "reconstructor" not in recipe_of("gan", data_of())
-
-
-def test_a_minibatch_layer_of_the_reconstructor_is_refused():
+def test_a_minibatch_layer_of_the_encoder_is_refused():
     with pytest.raises(UserError, match="each row on its own"):
-        trainer_of("veegan", data_of(), **{"reconstructor.minibatch": "deviation"})
+        trainer_of("veegan", data_of(), **{"encoder.minibatch": "deviation"})
+
+
+def test_an_encoder_with_a_law_is_refused():
+    with pytest.raises(UserError, match=r"encoder\.posterior=point"):
+        trainer_of("veegan", data_of(), **{"encoder.posterior": "gaussian"})
 
 
 class Mine(nn.Module):
@@ -160,12 +164,11 @@ class Mine(nn.Module):
         return self.layer(x)
 
 
-def test_a_reconstructor_of_the_users_own(tmp_path):
+def test_an_encoder_of_the_users_own(tmp_path):
+    """It gives features: the head to z is put on it."""
     x = np.random.default_rng(0).normal(size=(40, 2))
     options = {"settings": {"prior.dimension": 4, "snapshot.count": 0}, "steps": 3}
-    run = ludus.train("veegan", x, reconstructor=Mine(4), run=tmp_path / "run", **options)
+    run = ludus.train("veegan", x, encoder=Mine(3), run=tmp_path / "run", **options)
     assert run.sample(5).shape == (5, 2)
-    again = ludus.load(tmp_path / "run", reconstructor=Mine(4))
-    assert np.array_equal(again.sample(5), run.sample(5))
-    with pytest.raises(UserError, match=r"reconstructor \(Mine\) gave \(2, 3\), z from the prior are \(2, 4\)"):
-        ludus.train("veegan", x, reconstructor=Mine(3), run=tmp_path / "other", **options)
+    again = ludus.load(tmp_path / "run", encoder=Mine(3))
+    assert np.array_equal(again.encode(x).mean, run.encode(x).mean)

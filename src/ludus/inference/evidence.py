@@ -16,6 +16,7 @@ from torch.distributions import Independent, Normal
 
 from ludus.errors import UserError
 from ludus.game import HasLikelihood
+from ludus.networks.laws import DiagonalGaussian
 
 PILOTS = 2  # chains beside the others that set the step, and are left out of the estimate
 GAIN = 0.2  # log of the step per unit of acceptance, so at most ×1.07 and ÷1.14 a temperature
@@ -39,8 +40,10 @@ class Start(Protocol):
 
 def evidence(game: HasLikelihood, x: Tensor, c: Tensor | None, method: str, draws: int) -> Evidence:
     """log p(x|c) of a game by `importance` of draws from its encoder, or by `ais` that starts there and has so many
-    temperatures; the start is then a Gaussian with the encoder's moments."""
+    temperatures. Of an implicit q, and for ais of any, the Gaussian with its moments stands in."""
     q = game.posterior(x, c)
+    if q.implicit:
+        q = DiagonalGaussian(q.mean, q.std.log())
 
     def log_joint(z: Tensor) -> Tensor:
         return game.likelihood(z, c).log_prob(x) + game.prior.log_prob(z)

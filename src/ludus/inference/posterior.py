@@ -7,18 +7,18 @@ import torch
 
 from ludus import seeds
 from ludus.errors import UserError, at_least
-from ludus.networks.laws import DiagonalGaussian, Point, Warped
+from ludus.networks.laws import Law
 
 
 class Posterior:
     """What a game's encoder says of the z of n rows of data: q(z|x), as NumPy arrays.
 
     Attributes: `mean` and `std` (n, d), `std` 0 where the encoder gives one z for an x; those of a flow are from 256
-    draws. `deterministic`: all of q is in its mean. `implicit`: q can be drawn from and has no density. With either,
-    `log_prob` raises UserError.
+    draws, those of noise from 512. `deterministic`: all of q is in its mean. `implicit`: q can be drawn from and has no
+    density. With either, `log_prob` raises UserError.
     """
 
-    def __init__(self, laws: Sequence[DiagonalGaussian | Point | Warped]):
+    def __init__(self, laws: Sequence[Law]):
         self._laws = list(laws)
         self.deterministic, self.implicit = laws[0].deterministic, laws[0].implicit
         with seeds.forked(torch.device("cpu"), seed=0), torch.no_grad():

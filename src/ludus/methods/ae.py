@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ludus.errors import UserError
 from ludus.game import Batch, Encodes, Game, Loss, Player
+from ludus.networks.check import check_point
 from ludus.networks.laws import Point
 from ludus.networks.priors import Fitted
 
@@ -32,8 +33,7 @@ class AE(Game, Encodes):
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, prior: nn.Module):
         super().__init__()
-        if getattr(encoder, "posterior", "point") != "point":
-            raise UserError("ae encodes x to a point: encoder.posterior=point; vae and iwae have a law")
+        check_point(encoder, "ae")
         if not isinstance(prior, Fitted):
             raise UserError("ae draws from a law that is fitted to its codes: prior.name=fitted")
         self.encoder, self.decoder, self.prior = encoder, decoder, prior

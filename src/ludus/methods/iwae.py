@@ -2,11 +2,10 @@
 
 import math
 
-from torch import Tensor, nn
+from torch import nn
 
 from ludus.game import Batch, Game, HasLikelihood, Loss, Player
 from ludus.networks.check import check_law
-from ludus.networks.laws import DiagonalGaussian, Pixels, Warped
 from ludus.ranges import Count
 
 BIBTEX = """@inproceedings{burda2016iwae,
@@ -17,7 +16,7 @@ BIBTEX = """@inproceedings{burda2016iwae,
 }"""
 
 
-class IWAE(Game, HasLikelihood):
+class IWAE(HasLikelihood, Game):
     """Raises a bound of log p(x) that closes as k grows (Burda et al. 2016).
 
         L_k = E log 1/k Σ_i w_i,    w_i = p(x|z_i) p(z_i) / q(z_i|x),    z_i ~ q(z|x)
@@ -38,18 +37,6 @@ class IWAE(Game, HasLikelihood):
     @property
     def players(self) -> dict[str, Player]:
         return {"autoencoder": Player([self.encoder, self.decoder], self.loss)}
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.likelihood(self.prior.sample(n), c).sample()
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.decoder(z, c).mean
-
-    def posterior(self, x: Tensor, c: Tensor | None = None) -> DiagonalGaussian | Warped:
-        return self.encoder(x, c)
-
-    def likelihood(self, z: Tensor, c: Tensor | None = None) -> Pixels:
-        return self.decoder(z, c)
 
     def loss(self, batch: Batch) -> Loss:
         q = self.encoder(batch.x, batch.c)

@@ -1,10 +1,10 @@
 """The variational autoencoder, β-VAE among its settings."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from ludus.game import Batch, Game, HasLikelihood, Loss, Player
 from ludus.networks.check import check_law
-from ludus.networks.laws import DiagonalGaussian, Pixels, Warped
+from ludus.networks.laws import divergence
 from ludus.ranges import NotNegative
 
 BIBTEX = """@inproceedings{kingma2014vae,
@@ -15,7 +15,7 @@ BIBTEX = """@inproceedings{kingma2014vae,
 }"""
 
 
-class VAE(Game, HasLikelihood):
+class VAE(HasLikelihood, Game):
     """Raises a lower bound of log p(x), the evidence (Kingma & Welling 2014, Rezende et al. 2014).
 
         log p(x) = E_q[log p(x|z) + log p(z) − log q(z|x)] + KL(q(z|x) ‖ p(z|x)) ≥ E_q log p(x|z) − KL(q(z|x) ‖ p(z))
@@ -54,32 +54,14 @@ class VAE(Game, HasLikelihood):
     def players(self) -> dict[str, Player]:
         return {"autoencoder": Player([self.encoder, self.decoder], self.loss)}
 
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.likelihood(self.prior.sample(n), c).sample()
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.decoder(z, c).mean
-
-    def posterior(self, x: Tensor, c: Tensor | None = None) -> DiagonalGaussian | Warped:
-        return self.encoder(x, c)
-
-    def likelihood(self, z: Tensor, c: Tensor | None = None) -> Pixels:
-        return self.decoder(z, c)
-
     def loss(self, batch: Batch) -> Loss:
         q = self.encoder(batch.x, batch.c)
         z = q.rsample()
         reconstruction = -self.decoder(z, batch.c).log_prob(batch.x).mean()
-        each = self.divergence(q, z).mean(0)
+        each = divergence(q, self.prior, z).mean(0)
         kl = each.sum()
         counted = each.clamp_min(self.free_bits).sum() if self.free_bits else kl
         if self.capacity:
             counted = (counted - self.capacity).abs()
         terms = {"reconstruction": reconstruction, "kl": self.beta * counted}
         return Loss(terms, {"elbo": -reconstruction - kl, "nats": kl})
-
-    def divergence(self, q: DiagonalGaussian | Warped, z: Tensor) -> Tensor:
-        """KL(q ‖ p) of each latent (B, d), or of all together (B, 1): log q(z|x) − log p(z), unbiased."""
-        if isinstance(q, DiagonalGaussian):
-            return q.kl()
-        return (q.log_prob(z) - self.prior.log_prob(z))[:, None]

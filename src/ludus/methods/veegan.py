@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ludus.game import Batch, Encodes, Game, Loss, Player
 from ludus.losses import adversarial
+from ludus.networks.check import check_point
 from ludus.networks.laws import DiagonalGaussian, Point
 from ludus.networks.pairs import joined
 from ludus.ranges import NotNegative
@@ -26,7 +27,7 @@ class VEEGAN(Game, Encodes):
     With logits a of the pairs (x, z), z ~ p(z), x̃ = G(z) and ẑ ~ p(z|x) = N(F(x), spread²):
 
         discriminator   −E log σ(a(x̃, z)) − E log(1 − σ(a(x, ẑ)))       at its best a = log q(x|z) p(z) / p(z|x) p(x)
-        reconstructor   E|z − F(x̃)|²
+        encoder         E|z − F(x̃)|²
         generator       E a(x̃, z) + weight · E|z − F(x̃)|²
 
     F undoes G. On data that G does not produce it then gives something else than p(z), and the discriminator sees it: a
@@ -35,7 +36,7 @@ class VEEGAN(Game, Encodes):
     lies on a surface that no z lies on, and the pairs are told apart at once: hence the spread, 1 as for z itself.
 
     Args:
-        generator: (z, c) -> x.    reconstructor: (x, c) -> z (B, d).    prior: z ~ p(z).
+        generator: (z, c) -> x.    encoder: F, the paper's reconstructor: (x, c) -> a point z.    prior: z ~ p(z).
         discriminator: (x, c) -> logits (B,), which gets the pair's z in front of c, (B, d + K).
         weight: of the reconstruction in the generator's loss, where |z − F|² is a sum over the d numbers.
         spread: standard deviation of the reconstructor's law about F(x), in each of the d.
@@ -45,21 +46,22 @@ class VEEGAN(Game, Encodes):
         self,
         generator: nn.Module,
         discriminator: nn.Module,
-        reconstructor: nn.Module,
+        encoder: nn.Module,
         prior: nn.Module,
         *,
         weight: NotNegative = 1.0,
         spread: NotNegative = 1.0,
     ):
         super().__init__()
-        self.generator, self.discriminator, self.reconstructor = generator, discriminator, reconstructor
+        check_point(encoder, "veegan")
+        self.generator, self.discriminator, self.encoder = generator, discriminator, encoder
         self.prior, self.weight, self.spread = prior, weight, spread
 
     @property
     def players(self) -> dict[str, Player]:
         return {
             "discriminator": Player([self.discriminator], self.discriminator_loss),
-            "reconstructor": Player([self.reconstructor], self.reconstructor_loss),
+            "encoder": Player([self.encoder], self.encoder_loss),
             "generator": Player([self.generator], self.generator_loss),
         }
 
@@ -70,7 +72,7 @@ class VEEGAN(Game, Encodes):
         return self.generator(z, c)
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> DiagonalGaussian | Point:
-        mean = self.reconstructor(x, c)
+        mean = self.encoder(x, c).mean
         return DiagonalGaussian(mean, torch.full_like(mean, math.log(self.spread))) if self.spread else Point(mean)
 
     def pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -83,13 +85,13 @@ class VEEGAN(Game, Encodes):
         return self.discriminator(x, c=joined(z, c))
 
     def discriminator_loss(self, batch: Batch) -> Loss:
-        z = self.reconstructor(batch.x, batch.c)
+        z = self.encoder(batch.x, batch.c).mean
         a_real = self.logits(batch.x, z + self.spread * torch.randn_like(z), batch.c)
         a_fake = self.logits(*self.pairs(batch), batch.c)
         terms = {"fake": adversarial.real(a_fake), "real": adversarial.fake(a_real)}
         return Loss(terms, {"accuracy": adversarial.accuracy(a_fake, a_real)})
 
-    def reconstructor_loss(self, batch: Batch) -> Loss:
+    def encoder_loss(self, batch: Batch) -> Loss:
         return Loss({"reconstruction": self.distance(*self.pairs(batch), batch.c)})
 
     def generator_loss(self, batch: Batch) -> Loss:
@@ -99,4 +101,4 @@ class VEEGAN(Game, Encodes):
 
     def distance(self, x: Tensor, z: Tensor, c: Tensor | None) -> Tensor:
         """E|z − F(x)|²."""
-        return (z - self.reconstructor(x, c)).square().sum(1).mean()
+        return (z - self.encoder(x, c).mean).square().sum(1).mean()

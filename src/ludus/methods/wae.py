@@ -2,11 +2,10 @@
 
 from torch import Tensor, nn
 
-from ludus.errors import UserError
 from ludus.game import Batch, Encodes, Game, Loss, Player
 from ludus.losses.divergences import mmd
-from ludus.networks.laws import DiagonalGaussian, Point, Warped
-from ludus.networks.priors import Fitted
+from ludus.networks.check import check_fixed
+from ludus.networks.laws import Law
 from ludus.ranges import NotNegative
 
 BIBTEX = """@inproceedings{tolstikhin2018wae,
@@ -33,8 +32,7 @@ class WAE(Game, Encodes):
 
     def __init__(self, encoder: nn.Module, generator: nn.Module, prior: nn.Module, *, weight: NotNegative = 10.0):
         super().__init__()
-        if isinstance(prior, Fitted):
-            raise UserError("wae brings its codes to a prior that stays as it is: prior.name=gaussian")
+        check_fixed(prior, "wae")
         self.encoder, self.generator, self.prior, self.weight = encoder, generator, prior, weight
 
     @property
@@ -47,7 +45,7 @@ class WAE(Game, Encodes):
     def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         return self.generator(z, c)
 
-    def posterior(self, x: Tensor, c: Tensor | None = None) -> DiagonalGaussian | Point | Warped:
+    def posterior(self, x: Tensor, c: Tensor | None = None) -> Law:
         return self.encoder(x, c)
 
     def loss(self, batch: Batch) -> Loss:

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from ludus import seeds
 from ludus.errors import UserError
 from ludus.networks.heads import MINIBATCH
-from ludus.networks.laws import DiagonalGaussian, Pixels, Point, Warped
+from ludus.networks.laws import Law, Pixels
 from ludus.networks.lenses import packed
 from ludus.networks.pairs import joined
-from ludus.networks.priors import Gaussian
+from ludus.networks.priors import Fitted, Gaussian
 
-LAWS = (DiagonalGaussian, Pixels, Point, Warped)  # an encoder and a decoder give one; its mean is what has a shape
+LAWS = Law | Pixels  # an encoder and a decoder give one; its mean is what has a shape
 
 
 def batch_norm(module: nn.Module) -> bool:
@@ -40,28 +40,47 @@ def check_features(discriminator: nn.Module, why: str) -> None:
 
 def check_law(encoder: nn.Module, prior: nn.Module, method: str) -> None:
     """Raises UserError where log q(z|x) − log p(z) would be infinite, or has no meaning."""
-    if getattr(encoder, "posterior", "gaussian") == "point":
-        raise UserError(f"{method} needs a law of z: encoder.posterior=gaussian or flow; ae and wae take a point")
+    if getattr(encoder, "posterior", "gaussian") not in ("gaussian", "flow"):
+        raise UserError(
+            f"{method} needs a density of z: encoder.posterior=gaussian or flow; ae and wae take a point, avb noise"
+        )
     if not isinstance(prior, Gaussian):
         raise UserError(f"{method} needs a prior that is positive wherever its encoder is: prior.name=gaussian")
+
+
+def check_point(encoder: nn.Module, method: str) -> None:
+    """Raises UserError where an encoder gives a law of z, and the method takes a point."""
+    if getattr(encoder, "posterior", "point") != "point":
+        raise UserError(f"{method} encodes x to a point: encoder.posterior=point; vae, iwae and avb have a law")
+
+
+def check_fixed(prior: nn.Module, method: str) -> None:
+    """Raises UserError where a prior follows the codes, and the method brings the codes to the prior."""
+    if isinstance(prior, Fitted):
+        raise UserError(f"{method} brings its codes to a prior that stays as it is: prior.name=gaussian")
 
 
 CALLS = {  # role: takes, gives
     "generator": ("z", "x"),
     "discriminator": ("x", "logits"),
-    "reconstructor": ("x", "z"),
     "encoder": ("x", "z"),
     "decoder": ("z", "x"),
 }
 
 
 def check_roles(
-    parts: Mapping[str, nn.Module], shape: tuple[int, ...], condition: int = 0, *, pairs: bool = False, pack: int = 1
+    parts: Mapping[str, nn.Module],
+    shape: tuple[int, ...],
+    condition: int = 0,
+    sees: str = "x",
+    blind: tuple[str, ...] = (),
+    pack: int = 1,
 ) -> None:
     """Calls each network with two rows, as `CALLS` and its c say, and compares what comes out with what is asked for.
 
-    parts: networks by role, and the prior;  shape, condition: of the data;  pairs: the discriminator sees (x, z), the
-    z in front of its c;  pack: it sees so many rows as one, and is called with two packs. Runs in eval mode without
+    parts: networks by role, and the prior;  shape, condition: of the data;  sees: what the discriminator does, "x",
+    "z", or "pairs", the z in front of its c;  blind: roles that are not given c;  pack: the discriminator sees so many
+    rows as one, and is called with two packs. Runs in eval mode without
     gradient and restores the mode; the random state is left as it was.
     Raises UserError in one line: which network, what it got, what came out and what was expected.
     """
@@ -72,9 +91,9 @@ def check_roles(
         rows = {"z": z, "x": z.new_zeros(len(z), *shape), "logits": z.new_zeros(2)}
         for role, network in networks.items():
             takes, gives = CALLS[role]
-            taken, seen = rows[takes], c
+            taken, seen = rows[takes], None if role in blind else c
             if role == "discriminator":
-                seen = joined(z, c) if pairs else c
+                taken, seen = z if sees == "z" else taken, joined(z, c) if sees == "pairs" else c
                 taken, seen = packed(taken, pack), seen if seen is None else packed(seen, pack)
             found = tuple(called(role, takes, network, taken, seen).shape)
             expected, who = tuple(rows[gives].shape), f"{role} ({_name(network)}) gave {found}"

@@ -1,10 +1,12 @@
 """What an encoder and a decoder return: laws of latents and of data, so that a bound reads like its formula."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ludus.errors import UserError
@@ -80,6 +82,54 @@ class Warped:
     def log_prob(self, z: Tensor) -> Tensor:
         off = (z - self.base.mean) * (-self.base.log_std).exp()
         return self.warp.log_prob(off) - self.base.log_std.sum(-1)
+
+
+@dataclass(frozen=True)
+class Implicit:
+    """q(z|x) of z = z₀ + Σ_i a_i v_i, v_i drawn by a network from noise: it can be drawn from, and has no density.
+
+    offset z₀ (B, d);  scales a (M, B, d);  basis: n -> n draws of each of the M independent v_i, (M, n, d).
+    """
+
+    offset: Tensor
+    scales: Tensor
+    basis: Callable[[int], Tensor]
+    deterministic, implicit = False, True
+    MOMENTS = 512  # draws
+
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of z (B, d). The v_i know nothing of x, so that one set of draws serves all B."""
+        v = self.basis(self.MOMENTS)
+        variance = (self.scales.square() * v.var(1, keepdim=True)).sum(0)
+        return self.offset + (self.scales * v.mean(1, keepdim=True)).sum(0), variance.sqrt()
+
+    @property
+    def mean(self) -> Tensor:
+        return self.moments[0]
+
+    @property
+    def std(self) -> Tensor:
+        return self.moments[1]
+
+    def rsample(self, shape: tuple[int, ...] = ()) -> Tensor:
+        v = self.basis(math.prod((*shape, len(self.offset)))).unflatten(1, (*shape, len(self.offset)))
+        scales = self.scales.view(len(v), *(1,) * len(shape), *self.offset.shape)
+        return self.offset + (scales * v).sum(0)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        raise UserError("this encoder draws z from noise: its law has no density that could be computed, only samples")
+
+
+def divergence(q: DiagonalGaussian | Warped, prior: nn.Module, z: Tensor) -> Tensor:
+    """KL(q ‖ p) in nats of each latent (B, d), p = N(0, 1); of a flow of all together (B, 1), log q(z|x) − log p(z) at
+    the one draw z of q, which is unbiased."""
+    if isinstance(q, DiagonalGaussian):
+        return q.kl()
+    return (q.log_prob(z) - prior.log_prob(z))[:, None]
+
+
+Law = DiagonalGaussian | Point | Warped | Implicit  # q(z|x), whatever it is
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Gaussian(nn.Module):
         self.dimension = dimension
         self.register_buffer("like", torch.zeros(()), persistent=False)
 
-    def sample(self, n: int) -> Tensor:
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
         """n draws, (n, dimension)."""
         return torch.randn(n, self.dimension, dtype=self.like.dtype, device=self.like.device)
 
@@ -29,13 +29,15 @@ class Gaussian(nn.Module):
 class Uniform(nn.Module):
     """z ~ U[-1, 1] in `dimension` independent entries. Samples take the dtype and device the module was moved to."""
 
+    bounded = True  # an encoder's z must then be squashed
+
     def __init__(self, *, dimension: int = 64):
         super().__init__()
         positive(dimension=dimension)
         self.dimension = dimension
         self.register_buffer("like", torch.zeros(()), persistent=False)
 
-    def sample(self, n: int) -> Tensor:
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
         """n draws, (n, dimension)."""
         return 2 * torch.rand(n, self.dimension, dtype=self.like.dtype, device=self.like.device) - 1
 
@@ -74,10 +76,76 @@ class Fitted(nn.Module):
         covariance = covariance + floor * torch.eye(self.dimension).to(covariance)
         return torch.distributions.MultivariateNormal(self.mean.double(), covariance, validate_args=False)
 
-    def sample(self, n: int) -> Tensor:
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
         """n draws, (n, dimension)."""
         return self.law.sample((n,)).to(self.mean.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats, (..., d) -> (...)."""
         return self.law.log_prob(z.double()).to(z.dtype)
+
+
+class Mixture(nn.Module):
+    """Petals about the origin of a plane: K Gaussians with means on a circle of radius 4, sd 1 outwards, 0.4 across.
+
+    Where the data have K classes, z of class k is drawn from petal k, else from any: codes brought to this prior lie in
+    a place for each class (Makhzani et al. 2015, figure 4). Without classes K = 10.
+    """
+
+    dimension, RADIUS, OUT, ACROSS = 2, 4.0, 1.0, 0.4
+
+    def __init__(self, condition: int = 0):
+        super().__init__()
+        self.condition = condition
+        angle = 2 * math.pi * torch.arange(condition or 10) / (condition or 10)
+        self.register_buffer("outwards", torch.stack([angle.cos(), angle.sin()], 1), persistent=False)
+
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
+        """n draws (n, 2), of the classes in c (n, K) where these are known."""
+        out = self.outwards[part(n, c, len(self.outwards), self.outwards)]
+        r, s = torch.randn(2, n, 1, dtype=out.dtype, device=out.device)
+        return (self.RADIUS + self.OUT * r) * out + self.ACROSS * s * across(out)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats of the whole mixture, (..., 2) -> (...)."""
+        z = z[..., None, :]
+        r, s = ((z * axis).sum(-1) for axis in (self.outwards, across(self.outwards)))
+        logs = -0.5 * (((r - self.RADIUS) / self.OUT).square() + (s / self.ACROSS).square())
+        return (logs - math.log(2 * math.pi * self.OUT * self.ACROSS)).logsumexp(-1) - math.log(len(self.outwards))
+
+
+class SwissRoll(nn.Module):
+    """A spiral in a plane, z = t (cos 3πt, sin 3πt) · 4 + noise of sd 0.1, t = √u, u ~ U[0, 1]: evenly along the roll.
+
+    Where the data have K classes, class k is the k-th of K equal pieces (Makhzani et al. 2015, figure 4).
+    """
+
+    dimension, RADIUS, NOISE = 2, 4.0, 0.1
+
+    def __init__(self, condition: int = 0):
+        super().__init__()
+        self.condition = condition
+        self.register_buffer("like", torch.zeros(()), persistent=False)
+
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
+        """n draws (n, 2), of the classes in c (n, K) where these are known."""
+        u = torch.rand(n, dtype=self.like.dtype, device=self.like.device)
+        if self.condition:
+            u = (part(n, c, self.condition, self.like) + u) / self.condition
+        t = u.sqrt()
+        angle = 3 * math.pi * t
+        z = self.RADIUS * t[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+        return z + self.NOISE * torch.randn_like(z)
+
+
+def across(axis: Tensor) -> Tensor:
+    """Unit vectors (..., 2), turned by a right angle."""
+    return torch.stack([-axis[..., 1], axis[..., 0]], -1)
+
+
+def part(n: int, c: Tensor | None, parts: int, like: Tensor) -> Tensor:
+    """Which of the parts of a prior each of n draws is of, (n,): its class, or any where c (n, K) does not say."""
+    drawn = torch.randint(parts, (n,), device=like.device)
+    if c is None:
+        return drawn
+    return torch.where(c.isnan().any(1), drawn, c.nan_to_num().argmax(1))
