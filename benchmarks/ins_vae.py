@@ -70,7 +70,8 @@ def readouts(z: np.ndarray, y: np.ndarray, unseen_z: np.ndarray, unseen_y: np.nd
     ways = {
         "linear": make_pipeline(StandardScaler(), Ridge(1e-3)),
         "network": make_pipeline(
-            StandardScaler(), MLPRegressor((128, 128), early_stopping=True, max_iter=200, random_state=0)
+            StandardScaler(),
+            MLPRegressor(hidden_layer_sizes=(128, 128), early_stopping=True, max_iter=200, random_state=0),
         ),
     }
     spread, found = StandardScaler().fit(y), {}

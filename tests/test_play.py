@@ -213,17 +213,24 @@ def test_without_consensus_no_gradient_leads_from_the_discriminator_to_the_gener
 WAYS = {play: {"trainer.play": play} for play in PLAYS} | {
     "consensus": {"trainer.consensus": 0.1},
     "hold_below": {"trainer.hold_below": {"discriminator": 0.9, "generator": 0.9}},
+    "balance": {"trainer.balance": 0.02},
 }
+
+
+BALANCED = ("gan", "unrolled_gan", "veegan", "vae_gan", "latent_regressor")  # their costs are 'real' and 'fake'
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_resumed_run_is_the_uninterrupted_one(method, way):
-    trunk = "discriminator" if "discriminator" in recipes.roles(method) else "encoder"
+    trunk = next(role for role in ("discriminator", "encoder") if role in recipes.of_data(method))
     settings = WAYS[way] | {"trainer.steps": 12, f"{trunk}.name": "dcgan", f"{trunk}.widths": [4, 6]}
-    if way == "hold_below" and trunk == "encoder":
-        pytest.skip("there is one player, and nobody to hold it for")
     data = data_of(condition="values", n=32)
+    if way == "hold_below":
+        players = list(trainer_of(method, data).players)
+        settings["trainer.hold_below"] = dict.fromkeys([players[0], players[-1]], 0.9)
+    if way == "balance" and method not in BALANCED:
+        pytest.skip("it weighs the two cross-entropies of a discriminator")
     whole, half, rest = (trainer_of(method, data, **settings) for _ in range(3))
     whole.run()
     for _ in range(5):
@@ -302,6 +309,31 @@ def test_a_player_is_held_while_its_gradient_is_small_beside_the_others():
         trainer.step()
         assert (trainer.game.a[0].item(), trainer.game.b[0].item()) == pytest.approx((x, y), rel=1e-12)
     assert moved[0] and [went for went, _ in itertools.groupby(moved)][:3] == [True, False, True]  # it comes back
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "moves"),
+    [
+        (0.69, 0.69, {"discriminator", "generator"}),
+        (0.30, 0.69, {"generator"}),  # the discriminator is sure of one kind
+        (0.69, 1.10, {"discriminator"}),  # or is fooled
+        (0.30, 1.10, {"discriminator", "generator"}),  # both would wait
+        (0.35, 1.03, {"discriminator", "generator"}),  # just within 0.35 of log 2
+    ],
+)
+def test_the_stronger_side_waits(real, fake, moves):
+    """Larsen et al. 2016's gate, at their margin; whoever is no side of the game moves on each turn."""
+    trainer = trainer_of("vae_gan", data_of((2,)), **{"trainer.balance": 0.35})
+    assert trainer.schedule(trainer) == list(trainer.players)  # nothing is known yet
+    terms = {"real": torch.tensor(real), "fake": torch.tensor(fake)}
+    trainer.losses["discriminator"] = Loss(terms)
+    assert set(trainer.schedule(trainer)) == moves | {"encoder"}
+
+
+def test_a_balance_needs_two_sides_with_their_costs():
+    for method, why in (("vae", "a discriminator and a generator"), ("r3gan", "'real' and 'fake'")):
+        with pytest.raises(UserError, match=why):
+            trainer_of(method, data_of((2,)), **{"trainer.balance": 0.35, "trainer.steps": 2}).run()
 
 
 def test_norms_are_measured_only_where_they_decide():

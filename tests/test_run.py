@@ -55,6 +55,10 @@ def test_a_picture_is_the_mean_and_a_sample_is_not(vae):
     assert abs(noise.mean()) < 5 * sigma / math.sqrt(noise.size)
 
 
+def test_the_report_shows_what_comes_back(vae):
+    assert "reconstructed images of" in (vae.folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_posterior(vae, pictures):
     q = vae.encode(pictures[:5])
     z = q.sample(2000)

@@ -101,6 +101,18 @@ class Decodes(abc.ABC):
         """E[x | z, c], z (B, d), in the network's range: what pictures show. Where z determines x, x itself."""
 
 
+class Generates(Decodes):
+    """A game whose generator maps z to x."""
+
+    generator: nn.Module
+
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
+        return self.decode(self.prior.sample(n), c)
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.generator(z, c)
+
+
 class Encodes(Decodes):
     """A game that also says which z an x may have come from."""
 

@@ -126,7 +126,8 @@ def balance(margin: float) -> Schedule:
     """The stronger side waits, by the discriminator's mean costs of real and of generated data, log 2 each at a draw.
 
     The discriminator is held where one of the two is below log 2 − margin, the generator where one is above
-    log 2 + margin, neither where both would be (Larsen et al. 2016, whose margin is 0.35). Any other player moves.
+    log 2 + margin, neither where both would be (Larsen et al. 2016, whose margin is 0.35). Any other player moves. For
+    costs that are cross-entropies, as those of gan and vae_gan.
     """
 
     def schedule(trainer: "Trainer") -> list[str]:

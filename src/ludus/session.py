@@ -213,7 +213,7 @@ def picture(path: Path, turn: int, game: Game, data: Data) -> None:
         if drawable(game, data.form):
             figure = plane(game, data.form, Batch(torch.from_numpy(data.x[rows]).to(device), c))
         else:
-            generated = data.form.to_user(game.decode(game.prior.sample(n), c).cpu().numpy())
+            generated = data.form.to_user(game.decode(game.prior.sample(n, c), c).cpu().numpy())
             figure = drawing(data.form, generated, data.form.to_user(data.x[rows]))
     (path / "samples").mkdir(exist_ok=True)
     folder.write(path / "samples" / f"{turn:08d}.png", figures.png(figure))
@@ -264,7 +264,9 @@ def section(run: "Run") -> Section:
     """What the report says of a run."""
     n = 5000 if run.form.kind == "points" else SHOWN
     real, generated = run.form.to_user(run.examples["x"]), run.sample(n, noise=False)
+    again = None
     if run.form.kind == "images":
+        again = _reconstructed(run) if isinstance(run.game, Encodes) else None
         real, generated = run.form.pictures(real), run.form.pictures(generated)
     seconds, batch = max(run.numbers["seconds"], 1e-9), run.recipe["sampler"]["batch"]
     facts = [
@@ -280,7 +282,16 @@ def section(run: "Run") -> Section:
     rows = [row for row in rows if "losses" in row]
     notes = [*run.notes, *events, *run.skipped]
     toml, commands = recipes.text(run.recipe), _commands(run)
-    return Section(run.folder.name, facts, toml, rows, real, generated, notes, commands, found)
+    return Section(run.folder.name, facts, toml, rows, real, generated, notes, commands, found, again)
+
+
+def _reconstructed(run: "Run") -> np.ndarray:
+    """What decoding makes of the codes of the examples, as pictures."""
+    x, c = torch.from_numpy(run.examples["x"]), run.examples.get("c")
+    c = None if c is None else torch.from_numpy(c[: len(x)])
+    with seeds.measuring(run.game, seed=0):
+        again = run.game.decode(run.game.posterior(x, c).mean, c).numpy()
+    return run.form.pictures(run.form.to_user(again))
 
 
 def _commands(run: "Run") -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ BIBTEX = """@article{makhzani2015aae,
 }"""
 
 
-class AAE(Game, Encodes):
+class AAE(Encodes, Game):
     """An autoencoder whose codes a discriminator cannot tell from the prior (Makhzani et al. 2015).
 
         autoencoder     −E log p(x|z),  z ~ q(z|x)

@@ -19,7 +19,7 @@ BIBTEX = """@article{hinton2006autoencoder,
 }"""
 
 
-class AE(Game, Encodes):
+class AE(Encodes, Game):
     """An encoder squeezes x into a code, a decoder gets it back (Hinton & Salakhutdinov 2006).
 
         −E log p(x | z),    z = E(x)

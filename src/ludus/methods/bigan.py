@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, Loss, Player
+from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
 from ludus.losses import adversarial
 from ludus.networks.check import check_fixed
 from ludus.networks.laws import Law
@@ -17,7 +17,7 @@ BIBTEX = """@inproceedings{donahue2017bigan,
 }"""
 
 
-class BiGAN(Game, Encodes):
+class BiGAN(Generates, Encodes, Game):
     """A discriminator of pairs cannot tell (x, E(x)) from (G(z), z) (Donahue et al. 2017; Dumoulin et al. 2017).
 
     With logits a of pairs, x ~ data, ẑ ~ q(z|x), z ~ p(z), x̃ = G(z):
@@ -46,12 +46,6 @@ class BiGAN(Game, Encodes):
             "discriminator": Player([self.discriminator], self.discriminator_loss),
             "encoder_generator": Player([self.encoder, self.generator], self.encoder_generator_loss),
         }
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.generator(z, c)
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> Law:
         return self.encoder(x, c)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ludus.errors import UserError, unknown
-from ludus.game import Batch, Decodes, Game, Loss, Player
+from ludus.game import Batch, Game, Generates, Loss, Player
 from ludus.losses import adversarial
 from ludus.losses.history import History
 from ludus.losses.penalties import PENALTIES, Lazily
@@ -24,7 +24,7 @@ BIBTEX = """@inproceedings{goodfellow2014gan,
 }"""
 
 
-class GAN(Game, Decodes):
+class GAN(Generates, Game):
     """Two players: the discriminator tells real from generated, the generator fools it (Goodfellow et al. 2014).
 
     With a = σ⁻¹(D), x ~ data and x̃ = G(z):
@@ -93,12 +93,6 @@ class GAN(Game, Decodes):
             "discriminator": Player([self.discriminator], self.discriminator_loss, after=self.discriminator_moved),
             "generator": Player([self.generator], self.generator_loss, after=partial(self.remember, "generator")),
         }
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.generator(z, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)

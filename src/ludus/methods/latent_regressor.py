@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, Loss, Player
+from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
 from ludus.losses import adversarial
 from ludus.networks.check import check_point
 from ludus.networks.laws import Point
@@ -17,7 +17,7 @@ BIBTEX = """@inproceedings{donahue2017bigan,
 }"""
 
 
-class LatentRegressor(Game, Encodes):
+class LatentRegressor(Generates, Encodes, Game):
     """An encoder that finds z from G(z), beside a GAN that may or may not help it (Donahue et al. 2017, section 4.1).
 
     With a = σ⁻¹(D), z ~ p(z), x̃ = G(z):
@@ -56,12 +56,6 @@ class LatentRegressor(Game, Encodes):
             "encoder": Player([self.encoder], self.encoder_loss),
             "generator": Player([self.generator], self.generator_loss),
         }
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.generator(z, c)
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> Point:
         return self.encoder(x, c)

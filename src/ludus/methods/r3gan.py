@@ -3,9 +3,9 @@
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ludus.game import Batch, Decodes, Game, Loss, Player
+from ludus.game import Batch, Game, Generates, Loss, Player
 from ludus.losses.adversarial import ordered, relativistic
 from ludus.losses.penalties import half_square, value_and_slope
 from ludus.networks.check import check_rows_alone
@@ -20,7 +20,7 @@ BIBTEX = """@inproceedings{huang2024r3gan,
 }"""
 
 
-class R3GAN(Game, Decodes):
+class R3GAN(Generates, Game):
     """Each generated sample plays against the real one beside it; both slopes are penalised (Huang et al. 2024).
 
         discriminator   E softplus(−(a(x) − a(x̃))) + γ/2 E|∇a(x)|² + γ/2 E|∇a(x̃)|²
@@ -47,12 +47,6 @@ class R3GAN(Game, Decodes):
             "discriminator": Player([self.discriminator], self.discriminator_loss),
             "generator": Player([self.generator], self.generator_loss),
         }
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.generator(z, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)

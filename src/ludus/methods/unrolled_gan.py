@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ludus.errors import UserError
-from ludus.game import Batch, Decodes, Game, Loss, Player
+from ludus.game import Batch, Game, Generates, Loss, Player
 from ludus.losses import adversarial
 from ludus.networks.check import batch_norm
 from ludus.ranges import Many, Positive
@@ -21,7 +21,7 @@ BIBTEX = """@inproceedings{metz2017unrolled,
 }"""
 
 
-class UnrolledGAN(Game, Decodes):
+class UnrolledGAN(Generates, Game):
     """The generator fools the discriminator as it will be after K more steps of its own (Metz et al. 2017).
 
     With f(θ, ψ) = −E log D(x) − E log(1 − D(x̃)), x̃ = G(z), which the discriminator ψ lowers by ordinary moves:
@@ -65,12 +65,6 @@ class UnrolledGAN(Game, Decodes):
             "discriminator": Player([self.discriminator], self.discriminator_loss),
             "generator": Player([self.generator], self.generator_loss),
         }
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.generator(z, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, Loss, Player
+from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
 from ludus.losses import adversarial
 from ludus.networks.check import check_law
 from ludus.networks.features import check_layer, features_at
@@ -20,7 +20,7 @@ BIBTEX = """@inproceedings{larsen2016vaegan,
 }"""
 
 
-class VAEGAN(Game, Encodes):
+class VAEGAN(Generates, Encodes, Game):
     """An autoencoder that is right in what a discriminator looks at, not in each pixel (Larsen et al. 2016).
 
     With z ~ q(z|x), x̃ = G(z), z_p ~ p(z), x_p = G(z_p), f the features of the discriminator, a = σ⁻¹(D):
@@ -68,12 +68,6 @@ class VAEGAN(Game, Encodes):
             "encoder": Player([self.encoder], self.encoder_loss),
             "generator": Player([self.generator], self.generator_loss),
         }
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.generator(z, c)
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> DiagonalGaussian | Warped:
         return self.encoder(x, c)

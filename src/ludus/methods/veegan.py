@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, Loss, Player
+from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
 from ludus.losses import adversarial
 from ludus.networks.check import check_point
 from ludus.networks.laws import DiagonalGaussian, Point
@@ -21,7 +21,7 @@ BIBTEX = """@inproceedings{srivastava2017veegan,
 }"""
 
 
-class VEEGAN(Game, Encodes):
+class VEEGAN(Generates, Encodes, Game):
     """A reconstructor F maps data back to the noise they came from; the generator helps it (Srivastava et al. 2017).
 
     With logits a of the pairs (x, z), z ~ p(z), x̃ = G(z) and ẑ ~ p(z|x) = N(F(x), spread²):
@@ -64,12 +64,6 @@ class VEEGAN(Game, Encodes):
             "encoder": Player([self.encoder], self.encoder_loss),
             "generator": Player([self.generator], self.generator_loss),
         }
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.generator(z, c)
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> DiagonalGaussian | Point:
         mean = self.encoder(x, c).mean

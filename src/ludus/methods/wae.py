@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, Loss, Player
+from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
 from ludus.losses.divergences import mmd
 from ludus.networks.check import check_fixed
 from ludus.networks.laws import Law
@@ -16,7 +16,7 @@ BIBTEX = """@inproceedings{tolstikhin2018wae,
 }"""
 
 
-class WAE(Game, Encodes):
+class WAE(Generates, Encodes, Game):
     """Codes follow the prior all together, not one by one: no KL is needed (Tolstikhin et al. 2018).
 
         E |x − G(z)|² + weight · MMD²(q(z), p(z)),    z ~ q(z|x),  q(z) = E_x q(z|x)
@@ -38,12 +38,6 @@ class WAE(Game, Encodes):
     @property
     def players(self) -> dict[str, Player]:
         return {"autoencoder": Player([self.encoder, self.generator], self.loss)}
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.generator(z, c)
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> Law:
         return self.encoder(x, c)

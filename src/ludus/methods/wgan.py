@@ -3,9 +3,9 @@
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ludus.game import Batch, Decodes, Game, Loss, Player
+from ludus.game import Batch, Game, Generates, Loss, Player
 from ludus.losses.adversarial import ordered
 from ludus.ranges import Count, Positive
 
@@ -18,7 +18,7 @@ BIBTEX = """@inproceedings{arjovsky2017wgan,
 }"""
 
 
-class WGAN(Game, Decodes):
+class WGAN(Generates, Game):
     """A critic of bounded weights estimates the Wasserstein distance, the generator lowers it (Arjovsky et al. 2017).
 
         critic      E f(x) − E f(G(z))        generator   E f(G(z))        then every critic weight is clipped to ±clip
@@ -55,12 +55,6 @@ class WGAN(Game, Decodes):
             "discriminator": Player([self.discriminator], self.discriminator_loss, after=self.clip_weights),
             "generator": Player([self.generator], self.generator_loss, every=self.n_critic),
         }
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.generator(z, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         f, fake = partial(self.discriminator, c=batch.c), self.shown(batch)

@@ -34,7 +34,7 @@ class Section:
     facts: (label, value) pairs, what was run, for how long, on what. rows: metrics as in metrics.jsonl.
     real, generated: (n, H, W[, C]) images, or (n, D) or (n,) points, in the user's units, unselected. notes: what was
     done to the data, and what happened on the way. commands: (what it does, command) pairs, how to go on.
-    findings: the doctor's.
+    findings: the doctor's. reconstructed: what an encoder and its decoder make of `real`.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Section:
     notes: Sequence[str] = ()
     commands: Sequence[tuple[str, str]] = ()
     findings: Sequence[Finding] = ()
+    reconstructed: np.ndarray | None = None
 
 
 def page(title: str, runs: Sequence[Section], summary: str = "") -> str:
@@ -81,7 +82,7 @@ def _part(heading: str, content: str) -> str:
 
 
 def _pictures(run: Section) -> str:
-    given = {"Real": run.real, "Generated": run.generated}
+    given = {"Real": run.real, "Reconstructed": run.reconstructed, "Generated": run.generated}
     given = {name: np.asarray(array) for name, array in given.items() if array is not None and len(array)}
     if not given:
         return ""
