@@ -263,3 +263,38 @@ def test_a_parameter_cut_from_a_larger_one_learns_like_any_other():
             again.step()
         ends.append(again.game.generator.weight)
     assert torch.equal(*ends)
+
+
+# The average's own statistics
+
+
+def test_batch_norm_of_a_finished_run_has_the_statistics_of_the_average():
+    """The first batch norm sees W z, z ~ N(0, 1): mean 0 and the variances Σ_k W_jk², of the averaged W. From 32
+    batches of 64 latents, to 5 standard errors; what was averaged on the way is off by more. The game stays as it is.
+    """
+    settings = {"generator.name": "dcgan", "sampler.batch": 64, "trainer.lr": 0.02, "trainer.steps": 30}
+    trainer = trainer_of("gan", data_of(), **settings)
+    average = averaged(trainer)
+    while trainer.turn < 30:
+        trainer.step()
+        average.after(trainer)
+    linear, norm = average.game.generator.body[:2]
+    exact, n = linear.weight.square().sum(1), 32 * 64
+    lagging = (norm.running_var / exact - 1).abs().max()
+    before = weights(trainer.game), trainer.sampler.state, torch.get_rng_state()
+    average.end(trainer)
+    assert (norm.running_var / exact - 1).abs().max() < 5 * math.sqrt(2 / n) < lagging
+    assert (norm.running_mean.abs() / exact.sqrt()).max() < 5 / math.sqrt(n)
+    assert norm.momentum == 0.1 and not norm.training
+    after = weights(trainer.game), trainer.sampler.state, torch.get_rng_state()
+    assert same(before[0], after[0]) and before[1] == after[1] and torch.equal(before[2], after[2])
+
+
+def test_a_run_that_was_stopped_keeps_its_average():
+    trainer = trainer_of("gan", data_of(), **{"generator.name": "dcgan", "trainer.steps": 30})
+    average = averaged(trainer)
+    trainer.step()
+    average.after(trainer)
+    before = weights(average.game)
+    average.end(trainer)
+    assert same(before, weights(average.game))

@@ -3,9 +3,11 @@
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ludus import seeds
 from ludus.game import Game
+from ludus.networks.check import batch_norm
 from ludus.ranges import Positive
 from ludus.trainer import Callback, Trainer, under
 
@@ -19,6 +21,8 @@ class Averaging(Callback):
     Args:
         half_life: in images.    share: of the images seen so far.
     """
+
+    FRESH = 32  # batches for batch norm's statistics
 
     def __init__(self, game: Game, *, half_life: Positive = 500_000.0, share: Positive = 0.05):
         self.half_life, self.share = half_life, share
@@ -34,6 +38,24 @@ class Averaging(Callback):
                 average.lerp_(now[name], fresh)
             else:
                 average.copy_(now[name])
+
+    def end(self, trainer: Trainer) -> None:
+        """Batch norm's statistics of the average itself, once a run is done: the average of statistics is of networks
+        that it is none of (Donahue et al. 2017 compute them anew before each evaluation)."""
+        if trainer.turn < trainer.steps or not batch_norm(self.game):
+            return
+        game, sampler = copy.deepcopy(self.game).requires_grad_(True).train(), copy.copy(trainer.sampler)
+        layers = {n: m for n, m in game.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+        for layer in layers.values():
+            layer.reset_running_stats()
+            layer.momentum = None  # a plain mean over the batches
+        with seeds.forked(trainer.device, seed=0), torch.enable_grad():
+            for _ in range(self.FRESH):
+                batch = next(sampler)
+                for player in game.players.values():
+                    player.loss(batch)
+        for name, layer in layers.items():
+            self.game.get_submodule(name).load_state_dict(layer.state_dict())
 
     def state(self) -> dict[str, Tensor]:
         return {f"average/{name}": value for name, value in self.game.state_dict().items()}

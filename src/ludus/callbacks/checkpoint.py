@@ -23,12 +23,11 @@ class Checkpoint(Callback):
     def __init__(self, run: Path, say: Callable[[str], None], *, seconds: NotNegative = 60.0, keep: Count = 2):
         self.run, self.say, self.seconds, self.keep = run, say, seconds, keep
         self.failures = 0
-        self.saved: int | None = None  # the turn that is on disk
 
     def start(self, trainer: Trainer) -> None:
         if trainer.turn not in store.turns(self.run):
             self.save(trainer)
-        self.saved, self.last = trainer.turn, time.monotonic()
+        self.last = time.monotonic()
 
     def after(self, trainer: Trainer) -> None:
         if time.monotonic() - self.last > self.seconds:
@@ -41,12 +40,11 @@ class Checkpoint(Callback):
                 self.say(f"{error}; the run goes on and tries again in {self.seconds:.0f} s")
 
     def end(self, trainer: Trainer) -> None:
-        if self.saved != trainer.turn:
-            self.save(trainer)
+        self.save(trainer)  # also a turn that is saved: the average may have been completed since
 
     def save(self, trainer: Trainer) -> None:
         trainer.check_finite()
         tensors, numbers = trainer.state()
         store.save(self.run, trainer.turn, {name: t.detach().cpu().numpy() for name, t in tensors.items()}, numbers)
         store.prune(self.run, max(2, self.keep))
-        self.saved, self.last, self.failures = trainer.turn, time.monotonic(), 0
+        self.last, self.failures = time.monotonic(), 0
