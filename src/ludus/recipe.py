@@ -471,8 +471,8 @@ def build(
     from ludus.networks.check import batch_norm, check_roles
 
     method, parts = _method(recipe["method"]["name"]), dict(modules or {})
-    given = {"shape": form.shape, "condition": form.conditions, "bounded": form.bounded, "pixels": pixels or {},
-             "offset": form.scaling.offset, "scale": form.scaling.scale}  # fmt: skip
+    given = {"shape": form.shape, "condition": form.conditions, "classes": form.classes, "bounded": form.bounded,
+             "pixels": pixels or {}, "offset": form.scaling.offset, "scale": form.scaling.scale}  # fmt: skip
     lens, batch = _lens(recipe, form), recipe["sampler"]["batch"]
     pack = (lens or {}).get("pack", 1)
     _check_bits(recipe, form)

@@ -134,6 +134,12 @@ def test_codes_of_labelled_and_unlabelled_rows_are_compared_with_their_own_part_
     assert (place[:50] == 2).all() and len(place[50:].unique()) == 3 and torch.equal(told[:50], c[:50])
 
 
+def test_values_are_no_classes():
+    """Two numbers beside each row say nothing about petals: the prior is the mixture of all."""
+    assert trainer_of("aae", data_of((2,), "values"), **{"prior.name": "mixture"}).game.prior.classes == 0
+    assert trainer_of("aae", data_of((2,), "classes"), **{"prior.name": "mixture"}).game.prior.classes == 3
+
+
 # Refusals
 
 

@@ -1,6 +1,8 @@
 """What the paper of adversarial variational Bayes states: T*, its gradient, adaptive contrast."""
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -253,3 +255,24 @@ def test_its_choices_play(settings):
         trainer.step()
     trainer.check_finite()
     assert {"elbo", "nats"} <= trainer.losses["autoencoder"].seen.keys()
+
+
+# Toys with known answers, at length
+
+
+@pytest.mark.slow
+def test_eight_schools_has_both_its_modes():
+    """A single mode of the posterior cannot exceed −13.404, the best full-rank Gaussian −13.89; log p(y) = −12.711. The
+    bound is that of the density which the discriminator stands for, by importance weights that are fit to be averaged.
+    """
+    found = benchmark().eight_schools(minutes=2.0, jobs=1)["found"]
+    bound, error = found["bound of q_T"]
+    assert -13.40 + 4 * error < bound < -12.7108 + 4 * error
+    assert found["k-hat"] < 0.7 and 0.4 < found["P(τ > 0)"] < 0.6
+
+
+def benchmark():
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    import inference
+
+    return inference

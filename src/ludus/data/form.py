@@ -39,6 +39,12 @@ class Form:
         """K, the width of the network's condition; 0 without."""
         return self.condition.width if self.condition else 0
 
+    @property
+    def classes(self) -> int:
+        """K, where the condition is one of K classes and no more; else 0."""
+        columns = self.condition.columns if self.condition else ()
+        return len(columns[0].labels) if len(columns) == 1 else 0
+
     def to_network(self, raw: np.ndarray) -> np.ndarray:
         """The user's rows -> float32 (n, C, H, W) or (n, D) in the network's range."""
         raw = np.asarray(raw)

@@ -94,15 +94,15 @@ class Mixture(nn.Module):
 
     dimension, RADIUS, OUT, ACROSS = 2, 4.0, 1.0, 0.4
 
-    def __init__(self, condition: int = 0):
+    def __init__(self, classes: int = 0):
         super().__init__()
-        self.condition = condition
-        angle = 2 * math.pi * torch.arange(condition or 10) / (condition or 10)
+        self.classes = classes
+        angle = 2 * math.pi * torch.arange(classes or 10) / (classes or 10)
         self.register_buffer("outwards", torch.stack([angle.cos(), angle.sin()], 1), persistent=False)
 
     def sample(self, n: int, c: Tensor | None = None) -> Tensor:
         """n draws (n, 2), of the classes in c (n, K) where these are known."""
-        out = self.outwards[part(n, c, len(self.outwards), self.outwards)]
+        out = self.outwards[part(n, c if self.classes else None, len(self.outwards), self.outwards)]
         r, s = torch.randn(2, n, 1, dtype=out.dtype, device=out.device)
         return (self.RADIUS + self.OUT * r) * out + self.ACROSS * s * across(out)
 
@@ -122,16 +122,16 @@ class SwissRoll(nn.Module):
 
     dimension, RADIUS, NOISE = 2, 4.0, 0.1
 
-    def __init__(self, condition: int = 0):
+    def __init__(self, classes: int = 0):
         super().__init__()
-        self.condition = condition
+        self.classes = classes
         self.register_buffer("like", torch.zeros(()), persistent=False)
 
     def sample(self, n: int, c: Tensor | None = None) -> Tensor:
         """n draws (n, 2), of the classes in c (n, K) where these are known."""
         u = torch.rand(n, dtype=self.like.dtype, device=self.like.device)
-        if self.condition:
-            u = (part(n, c, self.condition, self.like) + u) / self.condition
+        if self.classes:
+            u = (part(n, c, self.classes, self.like) + u) / self.classes
         t = u.sqrt()
         angle = 3 * math.pi * t
         z = self.RADIUS * t[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
