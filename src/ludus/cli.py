@@ -384,16 +384,16 @@ def runs(base: Annotated[Path, typer.Argument(help="Where the run folders are.")
         print(f"no runs in {base}/", file=sys.stderr)
     for each in found:
         turn = f"{each['turn']:,}/{each['steps']:,}" if isinstance(each["steps"], int) else f"{each['turn']:,}"
-        print(f"{each['path']!s:40} {each['method']!s:10} {each['data']!s:20} {turn:>15} {each['state']}")
+        print(f"{each['path']!s:40} {each['method']!s:16} {each['data']!s:20} {turn:>15} {each['state']}")
 
 
 @app.command()
 def methods() -> None:
     """List the methods, and the options of each."""
     for name, row in recipes.METHODS.items():
-        print(f"{name:10} {recipes.docstring(row.path).splitlines()[0]}")
+        print(f"{name:16} {recipes.docstring(row.path).splitlines()[0]}")
         for key, option in recipes.signature(row.path)[1].items():
-            print(f"{'':12} method.{key} = {option.default}   ({option.annotation})")
+            print(f"{'':18} method.{key} = {option.default}   ({option.annotation})")
 
 
 @app.command()
