@@ -35,6 +35,9 @@ from ludus.metrics.sharpness import fine_power
 
 NAMES = ("JF1", "JA", "JF2", "JF3", "Jperp", "D")
 HERE, RUNS = Path(__file__).parent, Path("runs")
+# c says all that there is to say: few latents, and a decoder with the depth to follow it
+EMULATOR = ["prior.dimension=2", "encoder.name=mlp", "encoder.width=256", "decoder.name=mlp", "decoder.width=512",
+            "decoder.depth=4"]  # fmt: skip
 BETAS, LATENTS = (0.25, 1.0, 4.0, 16.0), (4, 16, 64)
 
 
@@ -91,9 +94,9 @@ def readout(minutes: float) -> dict:
 
 
 def by_hand(minutes: float) -> dict:
-    run = train("cvae", minutes, "prior.dimension=8", condition=True)
+    run = train("cvae", minutes, *EMULATOR, condition=True)
     (x, y), (unseen, truth) = read(pictures(20_000, 0)), read(pictures(2000, 1))
-    asked = run.decode(np.zeros((len(truth), 8), np.float32), truth)[..., 0]
+    asked = run.decode(np.zeros((len(truth), 2), np.float32), truth)[..., 0]
     unseen, spread = unseen[..., 0], y.std(0)
     nearest = np.array([np.argmin((((y - t) / spread) ** 2).sum(1)) for t in truth])
     agree = lambda made: np.array([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(made, unseen)])  # noqa: E731

@@ -9,7 +9,9 @@ from hybrid import Hand, networks, ready, says_fake, says_real
 from games import data_of, trainer_of
 from ludus.data.sampler import Sampler
 from ludus.errors import UserError
+from ludus.game import Batch
 from ludus.methods.vae_gan import VAEGAN
+from ludus.networks.features import layer_of
 from ludus.networks.priors import Gaussian
 from ludus.trainer import Trainer
 
@@ -33,7 +35,7 @@ def by_the_paper(game, batch):
     first = "discriminator.features.body.0"
 
     def features(x, c):
-        if game.layer == "features":
+        if game.layer == "convolution":  # there is none
             return hand.network("discriminator.features", x, c)
         seen = torch.cat([x, c, torch.zeros(1, dtype=x.dtype)])  # nothing of c is missing
         return torch.tanh(hand.w[f"{first}.weight"] @ seen + hand.w[f"{first}.bias"])
@@ -56,6 +58,14 @@ def by_the_paper(game, batch):
         "generator": hand.of(GAMMA * mismatch + (1 - GAMMA) * adversarial, "generator"),
         "discriminator": hand.of(-l_gan, "discriminator"),
     }
+
+
+def test_the_layer_is_the_last_convolution_unless_there_is_none():
+    of = lambda network: trainer_of("vae_gan", data_of(), **{"discriminator.name": network}).game  # noqa: E731
+    for network, layer in {"small": "features.rest.3", "dcgan": "features.rest.2", "mlp": "features"}.items():
+        game = of(network)
+        assert layer_of(game.discriminator, game.layer) == layer
+        assert game.mismatch(Batch(torch.ones(2, 1, 8, 8)), torch.zeros(2, 1, 8, 8)) > 0
 
 
 @pytest.mark.parametrize("case", CASES)

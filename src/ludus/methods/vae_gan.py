@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
 from ludus.losses import adversarial
 from ludus.networks.check import check_law
-from ludus.networks.features import check_layer, features_at
+from ludus.networks.features import features_at, layer_of
 from ludus.networks.laws import DiagonalGaussian, Warped, divergence
 from ludus.ranges import Share
 
@@ -37,7 +37,8 @@ class VAEGAN(Generates, Encodes, Game):
 
     Args:
         encoder: (x, c) -> q(z|x).    generator: (z, c) -> x.    discriminator: (x, c) -> a (B,).    prior: p(z).
-        gamma: γ.    layer: f: "features", the discriminator's last, or a layer of it by name, "features.rest.1".
+        gamma: γ.    layer: f: "convolution", the output of the last one, as in the paper (without any: the features);
+            "features", the last before the logit; or a layer by its name in the network, "features.rest.1".
         fakes: which generated data the discriminator is shown.
         cost: what the generator does about them: minimax as printed, or heuristic, −log D, which does not vanish where
             D is sure.
@@ -51,13 +52,13 @@ class VAEGAN(Generates, Encodes, Game):
         prior: nn.Module,
         *,
         gamma: Share = 0.01,
-        layer: str = "features",
+        layer: str = "convolution",
         fakes: Literal["prior", "both"] = "prior",
         cost: Literal["minimax", "heuristic"] = "minimax",
     ):
         super().__init__()
         check_law(encoder, prior, "vae_gan")
-        check_layer(discriminator, layer)
+        layer_of(discriminator, layer)
         self.encoder, self.generator, self.discriminator, self.prior = encoder, generator, discriminator, prior
         self.gamma, self.layer, self.fakes, self.cost = gamma, layer, fakes, cost
 

@@ -7,7 +7,8 @@ from ludus.networks.check import check_features
 
 
 def features_at(discriminator: nn.Module, layer: str, x: Tensor, c: Tensor | None) -> Tensor:
-    """What a layer makes of x, (B, width): "features", the last before the logit, or a module by its dotted name."""
+    """What a layer makes of x, (B, width), as `layer_of` names it."""
+    layer = layer_of(discriminator, layer)
     if layer == "features":
         return discriminator.features(x, c=c).flatten(1)
     caught = []
@@ -19,13 +20,19 @@ def features_at(discriminator: nn.Module, layer: str, x: Tensor, c: Tensor | Non
     return caught[0].flatten(1)
 
 
-def check_layer(discriminator: nn.Module, layer: str) -> None:
-    """Raises UserError where a discriminator has no such layer, naming those that it has."""
+def layer_of(discriminator: nn.Module, layer: str) -> str:
+    """The dotted name of a layer, or "features", the last before the logit; "convolution" is the last one there is.
+
+    Raises UserError where a discriminator has no such layer, naming those that it has.
+    """
+    layers = {name: m for name, m in _inner(discriminator).named_modules() if not any(m.children())}
+    if layer == "convolution":
+        layer = next((name for name, m in reversed(layers.items()) if isinstance(m, nn.Conv2d)), "features")
     if layer == "features":
-        return check_features(discriminator, "they are what a reconstruction is judged by")
-    layers = [name for name, module in _inner(discriminator).named_modules() if not any(module.children())]
-    if layer not in layers:
-        raise unknown("layer of the discriminator", layer, ["features", *layers])
+        check_features(discriminator, "they are what a reconstruction is judged by")
+    elif layer not in layers:
+        raise unknown("layer of the discriminator", layer, ["convolution", "features", *layers])
+    return layer
 
 
 def _inner(discriminator: nn.Module) -> nn.Module:
