@@ -217,9 +217,6 @@ WAYS = {play: {"trainer.play": play} for play in PLAYS} | {
 }
 
 
-BALANCED = ("gan", "unrolled_gan", "veegan", "vae_gan", "latent_regressor")  # their costs are 'real' and 'fake'
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_resumed_run_is_the_uninterrupted_one(method, way):
@@ -229,7 +226,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(method, way):
     if way == "hold_below":
         players = list(trainer_of(method, data).players)
         settings["trainer.hold_below"] = dict.fromkeys([players[0], players[-1]], 0.9)
-    if way == "balance" and method not in BALANCED:
+    if way == "balance" and not trainer_of(method, data).game.cross_entropies:
         pytest.skip("it weighs the two cross-entropies of a discriminator")
     whole, half, rest = (trainer_of(method, data, **settings) for _ in range(3))
     whole.run()
@@ -331,9 +328,11 @@ def test_the_stronger_side_waits(real, fake, moves):
 
 
 def test_a_balance_needs_two_sides_with_their_costs():
-    for method, why in (("vae", "a discriminator and a generator"), ("r3gan", "'real' and 'fake'")):
-        with pytest.raises(UserError, match=why):
-            trainer_of(method, data_of((2,)), **{"trainer.balance": 0.35, "trainer.steps": 2}).run()
+    for method, settings in (("vae", {}), ("r3gan", {}), ("wgan", {}), ("gan", {"method.cost": "hinge"})):
+        with pytest.raises(UserError, match="cross-entropies for costs"):
+            trainer_of(method, data_of((2,)), **{"trainer.balance": 0.35, **settings})
+    with pytest.raises(UserError, match="below log 2"):
+        trainer_of("gan", data_of((2,)), **{"trainer.balance": 0.7})
 
 
 def test_norms_are_measured_only_where_they_decide():

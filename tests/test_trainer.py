@@ -290,6 +290,20 @@ def test_batch_norm_of_a_finished_run_has_the_statistics_of_the_average():
     assert same(before[0], after[0]) and before[1] == after[1] and torch.equal(before[2], after[2])
 
 
+def test_a_batch_norm_that_is_held_in_eval_mode_is_left_alone():
+    """As a network does whose statistics were learned elsewhere."""
+
+    trainer = trainer_of("gan", data_of(), **{"generator.name": "dcgan", "trainer.steps": 1})
+    held = trainer.game.generator.body[1]
+    held.eval().train = lambda mode=True: held
+    held.running_mean += 3
+    average = averaged(trainer)
+    trainer.step()
+    average.after(trainer)
+    average.end(trainer)
+    assert (average.game.generator.body[1].running_mean == 3).all()
+
+
 def test_a_run_that_was_stopped_keeps_its_average():
     trainer = trainer_of("gan", data_of(), **{"generator.name": "dcgan", "trainer.steps": 30})
     average = averaged(trainer)

@@ -67,6 +67,7 @@ class Game(nn.Module, abc.ABC):
     # (12 % of a turn of r3gan on MNIST). They are used up when the generator takes them, since it then moves.
 
     real_is_high = True  # the side of the discriminator's output on which real data are
+    cross_entropies = False  # whether its costs "real" and "fake" are, so that they can be balanced about log 2
 
     _drawn: tuple[Batch, Tensor] | None = None
     attached = False  # consensus differentiates the discriminator's gradient in the generator's parameters
@@ -107,10 +108,22 @@ class Generates(Decodes):
     generator: nn.Module
 
     def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
+        return self.decode(self.prior.sample(n, c), c)
 
     def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         return self.generator(z, c)
+
+
+class HasDecoder(Decodes):
+    """A game with a law of x for a z, p(x | z, c)."""
+
+    decoder: nn.Module
+
+    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
+        return self.decoder(self.prior.sample(n, c), c).sample()
+
+    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.decoder(z, c).mean
 
 
 class Encodes(Decodes):
@@ -121,17 +134,10 @@ class Encodes(Decodes):
         """q(z | x, c)."""
 
 
-class HasLikelihood(Encodes):
-    """A game of which p(x | z, c), and so p(x | c) = ∫ p(x | z, c) p(z) dz, has a meaning; its encoder proposes z."""
+class HasLikelihood(HasDecoder, Encodes):
+    """A game whose p(x | c) = ∫ p(x | z, c) p(z) dz is what it raises; its encoder proposes z."""
 
     encoder: nn.Module
-    decoder: nn.Module
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.likelihood(self.prior.sample(n), c).sample()
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.likelihood(z, c).mean
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> "Law":
         return self.encoder(x, c)

@@ -126,20 +126,14 @@ def balance(margin: float) -> Schedule:
     """The stronger side waits, by the discriminator's mean costs of real and of generated data, log 2 each at a draw.
 
     The discriminator is held where one of the two is below log 2 − margin, the generator where one is above
-    log 2 + margin, neither where both would be (Larsen et al. 2016, whose margin is 0.35). Any other player moves. For
-    costs that are cross-entropies, as those of gan and vae_gan.
+    log 2 + margin, neither where both would be (Larsen et al. 2016, whose margin is 0.35). Any other player moves.
     """
 
     def schedule(trainer: "Trainer") -> list[str]:
         due, sides = every(trainer), {"discriminator", "generator"}
-        if not sides <= trainer.players.keys():
-            raise UserError("balance is between a discriminator and a generator, which this game does not have")
         if "discriminator" not in trainer.losses:
             return due
-        terms = trainer.losses["discriminator"].terms
-        if not {"real", "fake"} <= terms.keys():
-            raise UserError("balance weighs the costs 'real' and 'fake', which this discriminator does not have")
-        costs = [float(terms["real"]), float(terms["fake"])]
+        costs = [float(trainer.losses["discriminator"].terms[kind]) for kind in ("real", "fake")]
         held = {"discriminator"} if min(costs) < LOG_2 - margin else set()
         held |= {"generator"} if max(costs) > LOG_2 + margin else set()
         return [name for name in due if name not in held or held == sides]

@@ -104,9 +104,10 @@ METHODS = {
     "bigan": Method(
         "methods.bigan:BiGAN",
         points={"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000, "annealing.hold": 0.5,
-                "annealing.decay": 0.03, "encoder.posterior": "point", "prior.dimension": 2},
+                "annealing.decay": 0.03, "encoder.posterior": "point", "prior.dimension": 2,
+                "method.gamma": 0.1},
         images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999], "encoder.posterior": "point",
-                "prior.dimension": 32, "sampler.batch": 128},
+                "prior.dimension": 32, "sampler.batch": 128, "method.gamma": 1.0},
         sees="pairs",
     ),
     "latent_regressor": Method(
@@ -476,6 +477,8 @@ def build(
     lens, batch = _lens(recipe, form), recipe["sampler"]["batch"]
     pack = (lens or {}).get("pack", 1)
     _check_bits(recipe, form)
+    if recipe["prior"]["name"] == "fitted" != method.points.get("prior.name"):
+        raise UserError(f"{recipe['method']['name']} draws z from a prior that stays as it is: prior.name=gaussian")
     if "sigma" in (pixels or {}) and recipe.get("decoder", {}).get("sigma") != "given":
         raise UserError("data.sigma is what decoder.sigma=given takes: say that too, or leave data.sigma out")
     for role in sorted(roles(recipe["method"]["name"]), key="prior".__ne__):  # the prior first: others need its size

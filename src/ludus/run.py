@@ -23,6 +23,7 @@ from ludus.inference import latents
 from ludus.inference.evidence import Evidence, evidence
 from ludus.inference.posterior import Posterior
 from ludus.networks.decoders import Decoder
+from ludus.networks.priors import Gaussian
 from ludus.runs import store
 from ludus.terminal import counting, say
 from ludus.trainer import load_weights, under
@@ -76,8 +77,8 @@ class Run:
     def encode(self, x: Any, c: Any = None) -> Posterior:
         """q(z | x, c) of each row. Raises UserError where the method has no encoder."""
         game = self._able(Encodes, "encoder")
-        x = self._rows(x)
-        c = self._given(c, len(x))
+        x, blind = self._rows(x), "encoder" in recipes.METHODS[self.recipe["method"]["name"]].blind
+        c = None if blind else self._given(c, len(x))
         with seeds.measuring(game, seed=0):
             return Posterior(_blocks(len(x), c, lambda rows, c: game.posterior(x[rows], c)))
 
@@ -121,10 +122,12 @@ class Run:
         return latents.attribute_vector(self.encode(x, c).mean, has)
 
     def sheet(self, side: int = 20, c: Any = None) -> np.ndarray:
-        """Pictures over a plane of two latents, row by row, (side², ...), at equal steps of the prior's probability."""
+        """Pictures over a plane of two latents, row by row, (side², ...), at equal steps of each one's probability."""
         if (d := self._able(Decodes, "decoder").prior.dimension) != 2:
             raise UserError(f"a sheet is of 2 latents, this run has {d}: traverse, or train with prior.dimension=2")
-        return self.decode(latents.sheet(side), c)
+        with seeds.measuring(self.game, seed=0):
+            draws = None if isinstance(self.game.prior, Gaussian) else self.game.prior.sample(10_000).numpy()
+        return self.decode(latents.sheet(side, draws), c)
 
     # How probable x is
 

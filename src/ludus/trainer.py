@@ -93,6 +93,7 @@ class Trainer:
         self.optimisers = {
             name: _optimiser(optimiser, self.parameters[name], self.rates[name], betas) for name in self.players
         }
+        _check_balance(game, balance)
         self.play, self.schedule = plays.PLAYS[play], _schedule(hold_above, hold_below, balance)
         self.consensus, game.attached = consensus, consensus > 0
         self.measured = bool(hold_below)  # whether each gradient's norm is
@@ -261,6 +262,14 @@ def _players(game: Game, every: dict[str, int], others: dict) -> dict[str, Playe
         if name not in players:
             raise unknown("player", name, players)
     return players | {name: dataclasses.replace(players[name], every=period) for name, period in every.items()}
+
+
+def _check_balance(game: Game, margin: float) -> None:
+    if margin and not game.cross_entropies:
+        raise UserError("balance is between a discriminator, with cross-entropies for costs, and a generator: gan, "
+                        "unrolled_gan, veegan, vae_gan and latent_regressor have them")  # fmt: skip
+    if margin >= plays.LOG_2:
+        raise UserError(f"balance = {margin}: the margin is below log 2 = 0.693, beyond which nobody would ever wait")
 
 
 def _schedule(

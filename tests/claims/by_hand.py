@@ -23,7 +23,7 @@ class Fixed(nn.Module):
         super().__init__()
         self.register_buffer("z", z)
 
-    def sample(self, n):
+    def sample(self, n, c=None):
         return self.z[:n]
 
 

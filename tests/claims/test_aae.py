@@ -140,16 +140,31 @@ def test_values_are_no_classes():
     assert trainer_of("aae", data_of((2,), "classes"), **{"prior.name": "mixture"}).game.prior.classes == 3
 
 
+@pytest.mark.parametrize("method", ["aae", "bigan", "gan"])
+def test_pictures_show_what_was_trained(method):
+    """p(z|c) is one law: with a place for each class, samples and means come from the same place."""
+    game = trainer_of(method, data_of((2,), "classes"), **{"prior.name": "mixture"}).game
+    taken = []
+    draw = game.prior.sample
+    game.prior.sample = lambda n, c=None: taken.append(c) or draw(n, c)
+    c = torch.eye(3)[[1] * 16]
+    game.sample(16, c)
+    for player in game.players.values():
+        player.loss(Batch(torch.randn(16, 2), c))
+    assert taken and all(each is not None and torch.equal(each, c) for each in taken)
+
+
 # Refusals
 
 
 def test_what_does_not_fit_is_refused():
     for settings, why in [
         ({"prior.name": "fitted"}, "prior that stays as it is"),
-        ({"prior.name": "uniform", "encoder.posterior": "noise"}, "tails, the prior is bounded"),
+        ({"prior.name": "uniform", "encoder.posterior": "noise"}, "tails, this prior has none"),
         ({"prior.name": "uniform", "method.offset": True}, "adds log p"),
         ({"prior.name": "swiss_roll", "method.offset": True}, "adds log p"),
         ({"lens.augment": 0.5}, "are points"),
+        ({"lens.noise": 0.5, "method.offset": True}, "as it is, which a lens"),
     ]:
         with pytest.raises(UserError, match=why):
             trainer_of("aae", data_of((2,)), **settings)

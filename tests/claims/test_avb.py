@@ -242,6 +242,7 @@ def test_what_does_not_fit_is_refused():
         ({"encoder.posterior": "point"}, "avb needs a law of z"),
         ({"prior.name": "fitted"}, "prior.name=gaussian"),
         ({"lens.noise": 0.1}, "log-ratio"),
+        ({"discriminator.minibatch": "deviation"}, "log-ratios need"),
     ]:
         with pytest.raises(UserError, match=why):
             trainer_of("avb", data_of((2,)), **settings)

@@ -41,6 +41,23 @@ def test_every_player_has_the_papers_gradient(posterior, name):
     assert_same(gradient_of(game, name, batch), hand.of(sum(costs[name]) / N, *owned))
 
 
+def test_the_penalty_is_that_of_the_slope_in_both():
+    """γ/2 E|∇a|² over x and z, on (x, ẑ) and on (x̃, z): values from row-by-row derivatives."""
+    game, batch = ready(BiGAN(*networks("point", sees=((D,), d + K)), Gaussian(dimension=d), gamma=0.7))
+    hand, found = Hand(game), game.discriminator_loss(batch).terms
+
+    def slope(x, z, c):
+        x, z = x.detach().requires_grad_(), z.detach().requires_grad_()
+        by_x, by_z = torch.autograd.grad(hand.logit(x, torch.cat([z, c])), [x, z])
+        return 0.7 / 2 * (sum(by_x**2) + sum(by_z**2)).item() / N
+
+    rows = list(zip(*batch, game.prior.z))
+    real = sum(slope(x, hand.code(x, c), c) for x, c, _ in rows)
+    fake = sum(slope(hand.network("generator", z, c), z, c) for _, c, z in rows)
+    assert found["r1"].item() == pytest.approx(real, rel=1e-10)
+    assert found["r2"].item() == pytest.approx(fake, rel=1e-10)
+
+
 @pytest.mark.parametrize("name", ["discriminator", "encoder", "generator"])
 @pytest.mark.parametrize("weight", [0.0, 0.25])  # LR, joint LR
 def test_every_player_of_the_latent_regressor(weight, name):
@@ -126,7 +143,7 @@ def test_the_discriminator_sees_pairs_and_a_bounded_prior_squashes_the_encoder()
 
 @pytest.mark.parametrize("method", ["bigan", "latent_regressor"])
 def test_what_does_not_fit_is_refused(method):
-    with pytest.raises(UserError, match="tails, the prior is bounded" if method == "bigan" else "to a point|tails"):
+    with pytest.raises(UserError, match="tails, this prior has none" if method == "bigan" else "to a point|tails"):
         trainer_of(method, data_of((2,)), **{"prior.name": "uniform", "encoder.posterior": "gaussian"})
 
 

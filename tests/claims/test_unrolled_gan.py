@@ -93,7 +93,7 @@ def test_after_many_steps_the_gradient_is_the_plain_one_at_the_best_discriminato
     generator = MlpGenerator((2,), 3, width=8, depth=2, activation="tanh")
 
     class Same(Gaussian):
-        def sample(self, n):
+        def sample(self, n, c=None):
             return draws[:n]
 
     draws = torch.randn(64, 3).double()

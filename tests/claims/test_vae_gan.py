@@ -102,6 +102,20 @@ def test_an_encoder_without_a_density_is_refused():
             trainer_of("vae_gan", data_of((2,)), **{"encoder.posterior": posterior})
 
 
+def test_no_lens_comes_between_features_of_the_same_x():
+    """Noise and augmentation differ from draw to draw: x would be unlike itself."""
+    for lens in ({"lens.noise": 0.5}, {"lens.augment": 0.7}, {"lens.pack": 2}):
+        game = trainer_of("vae_gan", data_of(), **lens).game
+        batch = Batch(torch.randn(4, 1, 8, 8))
+        assert game.mismatch(batch, batch.x) == 0 < game.mismatch(batch, batch.x + 1)
+
+
+def test_a_layer_of_unit_norm_is_a_layer():
+    settings = {"discriminator.name": "mlp", "discriminator.spectral": True, "method.layer": "features.body.0"}
+    game = trainer_of("vae_gan", data_of((2,)), **settings).game
+    assert game.mismatch(Batch(torch.zeros(2, 2)), torch.ones(2, 2)) > 0
+
+
 def test_a_layer_seen_through_a_lens():
     trainer = trainer_of("vae_gan", data_of(), **{"method.layer": "features.rest.1", "lens.noise": 0.1, "lens.pack": 2})
     trainer.step()

@@ -100,7 +100,7 @@ def test_the_generators_loss_at_the_best_discriminator_is_the_papers_bound():
             return ((pair @ torch.tensor(form)) * pair).sum(1) / 2 + constant / 2
 
     class Normal(nn.Module):
-        def sample(self, n):
+        def sample(self, n, c=None):
             return torch.randn(n, 1, dtype=torch.float64)
 
     n = 200_000

@@ -45,7 +45,10 @@ class Averaging(Callback):
         if trainer.turn < trainer.steps or not batch_norm(self.game):
             return
         game, sampler = copy.deepcopy(self.game).requires_grad_(True).train(), copy.copy(trainer.sampler)
-        layers = {n: m for n, m in game.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+        layers = {
+            name: layer for name, layer in game.named_modules()
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training and layer.track_running_stats
+        }  # fmt: skip
         for layer in layers.values():
             layer.reset_running_stats()
             layer.momentum = None  # a plain mean over the batches
@@ -55,7 +58,8 @@ class Averaging(Callback):
                 for player in game.players.values():
                     player.loss(batch)
         for name, layer in layers.items():
-            self.game.get_submodule(name).load_state_dict(layer.state_dict())
+            if layer.num_batches_tracked:
+                self.game.get_submodule(name).load_state_dict(layer.state_dict())
 
     def state(self) -> dict[str, Tensor]:
         return {f"average/{name}": value for name, value in self.game.state_dict().items()}

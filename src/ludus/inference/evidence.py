@@ -20,6 +20,7 @@ from ludus.networks.laws import DiagonalGaussian
 
 PILOTS = 2  # chains beside the others that set the step, and are left out of the estimate
 GAIN = 0.2  # log of the step per unit of acceptance, so at most ×1.07 and ÷1.14 a temperature
+LEAST = 1e-3  # standard deviation of a proposal: a q that shrank to a point proposes nothing else
 FLAT = 1e-3  # the largest weights are one number where they differ by less, relatively: rounding has no tail
 
 
@@ -43,7 +44,7 @@ def evidence(game: HasLikelihood, x: Tensor, c: Tensor | None, method: str, draw
     temperatures. Of an implicit q, and for ais of any, the Gaussian with its moments stands in."""
     q = game.posterior(x, c)
     if q.implicit:
-        q = DiagonalGaussian(q.mean, q.std.log())
+        q = DiagonalGaussian(q.mean, q.std.clamp_min(LEAST).log())
 
     def log_joint(z: Tensor) -> Tensor:
         return game.likelihood(z, c).log_prob(x) + game.prior.log_prob(z)

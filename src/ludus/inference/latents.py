@@ -60,10 +60,13 @@ def attribute_vector(z: ArrayLike, has: ArrayLike) -> np.ndarray:
     return z[has].mean(0) - z[~has].mean(0)
 
 
-def sheet(side: int = 20) -> np.ndarray:
-    """z over the plane of two latents, (side², 2), row by row from the upper left: the middles of cells of equal
-    probability under a standard Gaussian (Kingma & Welling 2014, figure 4)."""
+def sheet(side: int = 20, draws: ArrayLike | None = None) -> np.ndarray:
+    """z over the plane of two latents, (side², 2), row by row from the upper left: at equal steps of each one's
+    probability, under a standard Gaussian (Kingma & Welling 2014, figure 4) or among draws (n, 2) of another prior."""
     at_least("side", side, 1)
-    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / side) for i in range(side)])
-    across, up = np.meshgrid(quantiles, quantiles[::-1])
+    steps = (np.arange(side) + 0.5) / side
+    first = second = np.array([NormalDist().inv_cdf(step) for step in steps])
+    if draws is not None:
+        first, second = np.quantile(np.asarray(draws), steps, axis=0).T
+    across, up = np.meshgrid(first, second[::-1])
     return np.stack([across.ravel(), up.ravel()], 1)

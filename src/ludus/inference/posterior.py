@@ -9,6 +9,8 @@ from ludus import seeds
 from ludus.errors import UserError, at_least
 from ludus.networks.laws import Law
 
+AT_ONCE = 2**15  # draws, over all rows: a law of noise makes each with a network
+
 
 class Posterior:
     """What a game's encoder says of the z of n rows of data: q(z|x), as NumPy arrays.
@@ -33,7 +35,8 @@ class Posterior:
         """n draws z ~ q(z|x) for each row, (n, rows, d); the same seed gives the same draws."""
         at_least("n", n, 1)
         with seeds.forked(torch.device("cpu"), seed), torch.no_grad():
-            return np.concatenate([law.rsample((n,)).numpy() for law in self._laws], 1)
+            rows = np.diff([0, *self._cuts, len(self)])
+            return np.concatenate([_drawn(law, n, AT_ONCE // count + 1) for law, count in zip(self._laws, rows)], 1)
 
     def log_prob(self, z: np.ndarray) -> np.ndarray:
         """log q(z|x) in nats of z (..., rows, d), one z for each row: (..., rows)."""
@@ -44,3 +47,8 @@ class Posterior:
         with torch.no_grad():
             found = [law.log_prob(torch.from_numpy(part)).numpy() for law, part in zip(self._laws, parts)]
         return np.concatenate(found, -1)
+
+
+def _drawn(law: Law, n: int, at_once: int) -> np.ndarray:
+    """n draws of a law, (n, rows, d), some at a time."""
+    return np.concatenate([law.rsample((min(at_once, n - i),)).numpy() for i in range(0, n, at_once)])

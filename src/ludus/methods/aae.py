@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from ludus.errors import UserError
-from ludus.game import Batch, Encodes, Game, Loss, Player
+from ludus.game import Batch, Encodes, Game, HasDecoder, Loss, Player
 from ludus.losses import adversarial
-from ludus.networks.check import check_fixed
 from ludus.networks.laws import Law
+from ludus.networks.lenses import Lensed
 
 BIBTEX = """@article{makhzani2015aae,
   title   = {Adversarial Autoencoders},
@@ -17,7 +17,7 @@ BIBTEX = """@article{makhzani2015aae,
 }"""
 
 
-class AAE(Encodes, Game):
+class AAE(HasDecoder, Encodes, Game):
     """An autoencoder whose codes a discriminator cannot tell from the prior (Makhzani et al. 2015).
 
         autoencoder     −E log p(x|z),  z ~ q(z|x)
@@ -48,11 +48,12 @@ class AAE(Encodes, Game):
         offset: bool = False,
     ):
         super().__init__()
-        check_fixed(prior, "aae")
         if offset and (not hasattr(prior, "log_prob") or getattr(prior, "bounded", False)):
             raise UserError(
                 "method.offset adds log p(z) to the logit: it needs a prior with tails, gaussian or mixture"
             )
+        if offset and isinstance(discriminator, Lensed):
+            raise UserError("method.offset is the density of one z as it is, which a lens would falsify: no [lens]")
         self.encoder, self.decoder, self.discriminator, self.prior = encoder, decoder, discriminator, prior
         self.offset = offset
 
@@ -63,12 +64,6 @@ class AAE(Encodes, Game):
             "discriminator": Player([self.discriminator], self.discriminator_loss),
             "encoder": Player([self.encoder], self.encoder_loss),
         }
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n, c), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.decoder(z, c).mean
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> Law:
         return self.encoder(x)

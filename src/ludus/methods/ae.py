@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ludus.errors import UserError
-from ludus.game import Batch, Encodes, Game, Loss, Player
+from ludus.game import Batch, Encodes, Game, HasDecoder, Loss, Player
 from ludus.networks.check import check_point
 from ludus.networks.laws import Point
 from ludus.networks.priors import Fitted
@@ -19,7 +19,7 @@ BIBTEX = """@article{hinton2006autoencoder,
 }"""
 
 
-class AE(Encodes, Game):
+class AE(HasDecoder, Encodes, Game):
     """An encoder squeezes x into a code, a decoder gets it back (Hinton & Salakhutdinov 2006).
 
         −E log p(x | z),    z = E(x)
@@ -42,12 +42,6 @@ class AE(Encodes, Game):
     @property
     def players(self) -> dict[str, Player]:
         return {"autoencoder": Player([self.encoder, self.decoder], self.loss, after=self.observe)}
-
-    def sample(self, n: int, c: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior.sample(n), c)
-
-    def decode(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        return self.decoder(z, c).mean
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> Point:
         return self.encoder(x, c)

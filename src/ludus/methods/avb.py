@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from ludus.errors import UserError
 from ludus.game import Batch, Game, HasLikelihood, Loss, Player
 from ludus.losses import adversarial
+from ludus.networks.check import check_rows_alone
 from ludus.networks.laws import DiagonalGaussian, Law
 from ludus.networks.lenses import Lensed
 from ludus.networks.pairs import joined
@@ -63,6 +64,7 @@ class AVB(HasLikelihood, Game):
             raise UserError("avb measures its codes against N(0, 1): prior.name=gaussian")
         if isinstance(discriminator, Lensed):
             raise UserError("avb's discriminator is a log-ratio of densities, which a lens would falsify: no [lens]")
+        check_rows_alone(discriminator, "log-ratios")
         self.encoder, self.decoder, self.discriminator, self.prior = encoder, decoder, discriminator, prior
         self.beta, self.contrast, self.n_critic = beta, contrast, n_critic
 

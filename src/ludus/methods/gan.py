@@ -88,6 +88,10 @@ class GAN(Generates, Game):
         self.past = nn.ModuleDict({name: History(getattr(self, name)) for name in self.players} if history else {})
 
     @property
+    def cross_entropies(self) -> bool:
+        return self.cost not in ("least_squares", "hinge")
+
+    @property
     def players(self) -> dict[str, Player]:
         return {
             "discriminator": Player([self.discriminator], self.discriminator_loss, after=self.discriminator_moved),

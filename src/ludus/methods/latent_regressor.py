@@ -49,6 +49,8 @@ class LatentRegressor(Generates, Encodes, Game):
         self.encoder, self.generator, self.discriminator, self.prior = encoder, generator, discriminator, prior
         self.weight = weight
 
+    cross_entropies = True
+
     @property
     def players(self) -> dict[str, Player]:
         return {
@@ -66,18 +68,17 @@ class LatentRegressor(Generates, Encodes, Game):
         return Loss(terms, {"accuracy": adversarial.accuracy(a_real, a_fake)})
 
     def encoder_loss(self, batch: Batch) -> Loss:
-        z = self.prior.sample(len(batch.x))
+        z = self.prior.sample(len(batch.x), batch.c)
         with torch.set_grad_enabled(self.attached):
             fake = self.generator(z, batch.c)
         return Loss({"regression": self.distance(z, fake, batch.c)})
 
     def generator_loss(self, batch: Batch) -> Loss:
-        if not self.weight:
-            return Loss({"heuristic": adversarial.heuristic(self.discriminator(self.live(batch), c=batch.c))})
-        z = self.prior.sample(len(batch.x))
-        fake = self.generator(z, batch.c)
-        heuristic = adversarial.heuristic(self.discriminator(fake, c=batch.c))
-        return Loss({"heuristic": heuristic, "regression": self.weight * self.distance(z, fake, batch.c)})
+        terms = {"heuristic": adversarial.heuristic(self.discriminator(self.live(batch), c=batch.c))}
+        if self.weight:
+            z = self.prior.sample(len(batch.x), batch.c)
+            terms["regression"] = self.weight * self.distance(z, self.generator(z, batch.c), batch.c)
+        return Loss(terms)
 
     def distance(self, z: Tensor, x: Tensor, c: Tensor | None) -> Tensor:
         """E|z − E(x)|²."""

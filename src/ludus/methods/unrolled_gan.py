@@ -59,6 +59,8 @@ class UnrolledGAN(Generates, Game):
         self.generator, self.discriminator, self.prior = generator, discriminator, prior
         self.cost, self.unroll, self.rate = cost, unroll, rate
 
+    cross_entropies = True
+
     @property
     def players(self) -> dict[str, Player]:
         return {

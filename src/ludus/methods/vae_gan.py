@@ -29,7 +29,8 @@ class VAEGAN(Generates, Encodes, Game):
         L_GAN      = log D(x) + log(1 − D(x_p)) [+ log(1 − D(x̃))]
 
         encoder         KL(q(z|x) ‖ p(z)) + L_features       nothing of L_GAN
-        generator       γ L_features + (1 − γ) L_GAN         the paper's decoder: it lowers what D raises
+        generator       γ L_features + (1 − γ) L_GAN         the paper's decoder: it lowers what D raises; (1 − γ) is
+                                                             the authors' code's, the paper prints 1
         discriminator   −L_GAN                               nothing of L_features: it would make f constant
 
     L_features is a sum over all features and L_GAN one number, hence a small γ. The paper prints L_GAN with x̃; its
@@ -61,6 +62,8 @@ class VAEGAN(Generates, Encodes, Game):
         layer_of(discriminator, layer)
         self.encoder, self.generator, self.discriminator, self.prior = encoder, generator, discriminator, prior
         self.gamma, self.layer, self.fakes, self.cost = gamma, layer, fakes, cost
+
+    cross_entropies = True
 
     @property
     def players(self) -> dict[str, Player]:

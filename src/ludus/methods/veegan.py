@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ludus.errors import UserError
 from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
 from ludus.losses import adversarial
 from ludus.networks.check import check_point
@@ -54,8 +55,12 @@ class VEEGAN(Generates, Encodes, Game):
     ):
         super().__init__()
         check_point(encoder, "veegan")
+        if spread and getattr(prior, "bounded", False):
+            raise UserError("veegan's law of z has tails, this prior has none: prior.name=gaussian, or method.spread=0")
         self.generator, self.discriminator, self.encoder = generator, discriminator, encoder
         self.prior, self.weight, self.spread = prior, weight, spread
+
+    cross_entropies = True
 
     @property
     def players(self) -> dict[str, Player]:
@@ -71,7 +76,7 @@ class VEEGAN(Generates, Encodes, Game):
 
     def pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(x̃, z), one for each row of the batch."""
-        z = self.prior.sample(len(batch.x))
+        z = self.prior.sample(len(batch.x), batch.c)
         return self.generator(z, batch.c), z
 
     def logits(self, x: Tensor, z: Tensor, c: Tensor | None) -> Tensor:

@@ -4,7 +4,6 @@ from torch import Tensor, nn
 
 from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
 from ludus.losses.divergences import mmd
-from ludus.networks.check import check_fixed
 from ludus.networks.laws import Law
 from ludus.ranges import NotNegative
 
@@ -32,7 +31,6 @@ class WAE(Generates, Encodes, Game):
 
     def __init__(self, encoder: nn.Module, generator: nn.Module, prior: nn.Module, *, weight: NotNegative = 10.0):
         super().__init__()
-        check_fixed(prior, "wae")
         self.encoder, self.generator, self.prior, self.weight = encoder, generator, prior, weight
 
     @property
@@ -45,5 +43,5 @@ class WAE(Generates, Encodes, Game):
     def loss(self, batch: Batch) -> Loss:
         z = self.encoder(batch.x, batch.c).rsample()
         error = (batch.x - self.decode(z, batch.c)).square().flatten(1).sum(1).mean()
-        distance = mmd(z, self.prior.sample(len(z)), width=2 * z.shape[1])
+        distance = mmd(z, self.prior.sample(len(z), batch.c), width=2 * z.shape[1])
         return Loss({"reconstruction": error, "mmd": self.weight * distance})

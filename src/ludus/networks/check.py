@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from ludus import seeds
@@ -11,7 +12,7 @@ from ludus.networks.heads import MINIBATCH
 from ludus.networks.laws import Law, Pixels
 from ludus.networks.lenses import packed
 from ludus.networks.pairs import joined
-from ludus.networks.priors import Fitted, Gaussian
+from ludus.networks.priors import Gaussian
 
 LAWS = Law | Pixels  # an encoder and a decoder give one; its mean is what has a shape
 
@@ -21,14 +22,14 @@ def batch_norm(module: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
 
 
-def check_rows_alone(discriminator: nn.Module) -> None:
-    """Raises UserError where a layer mixes rows: the slope at one row then depends on the others."""
+def check_rows_alone(discriminator: nn.Module, what: str = "slope penalties") -> None:
+    """Raises UserError where a layer mixes rows: what the discriminator says of one then depends on the others."""
     mixing = {"batch norm": nn.modules.batchnorm._BatchNorm, "minibatch layer": tuple(MINIBATCH.values())}
     for name, kinds in mixing.items():
         if any(isinstance(m, kinds) for m in discriminator.modules()):
             raise UserError(
-                "slope penalties need a discriminator that treats each row on its own, else the slope at one row "
-                f"depends on the others: take its {name} out"
+                f"{what} need a discriminator that treats each row on its own, else what it says of one row depends "
+                f"on the others: take its {name} out"
             )
 
 
@@ -45,19 +46,13 @@ def check_law(encoder: nn.Module, prior: nn.Module, method: str) -> None:
             f"{method} needs a density of z: encoder.posterior=gaussian or flow; ae and wae take a point, avb noise"
         )
     if not isinstance(prior, Gaussian):
-        raise UserError(f"{method} needs a prior that is positive wherever its encoder is: prior.name=gaussian")
+        raise UserError(f"{method} measures its codes against N(0, 1): prior.name=gaussian")
 
 
 def check_point(encoder: nn.Module, method: str) -> None:
     """Raises UserError where an encoder gives a law of z, and the method takes a point."""
     if getattr(encoder, "posterior", "point") != "point":
-        raise UserError(f"{method} encodes x to a point: encoder.posterior=point; vae, iwae and avb have a law")
-
-
-def check_fixed(prior: nn.Module, method: str) -> None:
-    """Raises UserError where a prior follows the codes, and the method brings the codes to the prior."""
-    if isinstance(prior, Fitted):
-        raise UserError(f"{method} brings its codes to a prior that stays as it is: prior.name=gaussian")
+        raise UserError(f"{method} encodes x to a point: encoder.posterior=point; vae and avb have a law of z")
 
 
 CALLS = {  # role: takes, gives
@@ -86,14 +81,15 @@ def check_roles(
     """
     networks = {role: part for role, part in parts.items() if role != "prior"}
     with seeds.measuring(nn.ModuleList(networks.values())):
-        z = parts["prior"].sample(2 * pack)
+        z = _latents(parts["prior"], 2 * pack, condition)
         c = z.new_zeros(len(z), condition) if condition else None
         rows = {"z": z, "x": z.new_zeros(len(z), *shape), "logits": z.new_zeros(2)}
         for role, network in networks.items():
             takes, gives = CALLS[role]
             taken, seen = rows[takes], None if role in blind else c
             if role == "discriminator":
-                taken, seen = z if sees == "z" else taken, joined(z, c) if sees == "pairs" else c
+                takes = "z" if sees == "z" else takes
+                taken, seen = rows[takes], joined(z, c) if sees == "pairs" else c
                 taken, seen = packed(taken, pack), seen if seen is None else packed(seen, pack)
             found = tuple(called(role, takes, network, taken, seen).shape)
             expected, who = tuple(rows[gives].shape), f"{role} ({_name(network)}) gave {found}"
@@ -125,6 +121,13 @@ def called(role: str, argument: str, network: nn.Module, value: Tensor, c: Tenso
     if not isinstance(out, Tensor):
         raise UserError(f"{role} ({_name(network)}) gave a {type(out).__name__} for {got}: it must give one tensor")
     return out
+
+
+def _latents(prior: nn.Module, n: int, condition: int) -> Tensor:
+    try:
+        return prior.sample(n, torch.zeros(n, condition) if condition else None)
+    except TypeError as error:
+        raise UserError(f"prior ({_name(prior)}) is called as sample(n, c), c None or (n, K): {error}") from None
 
 
 def _check_signature(role: str, argument: str, network: nn.Module) -> None:

@@ -48,7 +48,7 @@ class Encoder(nn.Module):
             raise unknown("posterior", posterior, POSTERIORS)
         if squashed and posterior != "point":
             raise UserError(
-                f"posterior '{posterior}' has tails, the prior is bounded: take point, or prior.name=gaussian"
+                f"encoder.posterior={posterior} has tails, this prior has none: prior.name=gaussian, or posterior=point"
             )
         if getattr(network, "minibatch", "none") != "none":
             raise UserError("an encoder maps each row on its own: it has no minibatch layer")

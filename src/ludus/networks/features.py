@@ -2,21 +2,30 @@
 
 from torch import Tensor, nn
 
-from ludus.errors import unknown
+from ludus.errors import UserError, unknown
 from ludus.networks.check import check_features
+from ludus.networks.lenses import Lensed, packed
 
 
 def features_at(discriminator: nn.Module, layer: str, x: Tensor, c: Tensor | None) -> Tensor:
-    """What a layer makes of x, (B, width), as `layer_of` names it."""
-    layer = layer_of(discriminator, layer)
+    """What a layer makes of x, (B, width), as `layer_of` names it.
+
+    A lens is looked past, but for its packs: noise and augmentation would make features of the same x differ.
+    """
+    layer, network = layer_of(discriminator, layer), discriminator
+    if isinstance(discriminator, Lensed):
+        x, c = packed(x, discriminator.pack), None if c is None else packed(c, discriminator.pack)
+        network = discriminator.discriminator
     if layer == "features":
-        return discriminator.features(x, c=c).flatten(1)
+        return network.features(x, c=c).flatten(1)
     caught = []
-    hook = _inner(discriminator).get_submodule(layer).register_forward_hook(lambda m, given, out: caught.append(out))
+    hook = network.get_submodule(layer).register_forward_hook(lambda m, given, out: caught.append(out))
     try:
-        discriminator(x, c=c)
+        network(x, c=c)
     finally:
         hook.remove()
+    if not caught or not isinstance(caught[0], Tensor) or len(caught[0]) != len(x):
+        raise UserError(f"the discriminator's layer {layer} gives no row for each row of data: choose another one")
     return caught[0].flatten(1)
 
 
@@ -25,16 +34,12 @@ def layer_of(discriminator: nn.Module, layer: str) -> str:
 
     Raises UserError where a discriminator has no such layer, naming those that it has.
     """
-    layers = {name: m for name, m in _inner(discriminator).named_modules() if not any(m.children())}
+    network = discriminator.discriminator if isinstance(discriminator, Lensed) else discriminator
+    layers = {name: m for name, m in network.named_modules() if name and "parametrizations" not in name}
     if layer == "convolution":
         layer = next((name for name, m in reversed(layers.items()) if isinstance(m, nn.Conv2d)), "features")
     if layer == "features":
-        check_features(discriminator, "they are what a reconstruction is judged by")
+        check_features(network, "they are what a reconstruction is judged by")
     elif layer not in layers:
-        raise unknown("layer of the discriminator", layer, ["convolution", "features", *layers])
+        raise unknown("layer of the discriminator", layer, ["convolution", *layers])
     return layer
-
-
-def _inner(discriminator: nn.Module) -> nn.Module:
-    """The network behind a lens."""
-    return getattr(discriminator, "discriminator", discriminator)
