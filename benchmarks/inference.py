@@ -4,6 +4,7 @@
     python benchmarks/inference.py eight-schools    # AVB alone with a known model: a posterior with two modes
     python benchmarks/inference.py bigan            # BiGAN, its latent regressors, an autoencoder: 1-NN on MNIST
     python benchmarks/inference.py aae              # Parzen windows on MNIST: a regression test, not a quality
+    python benchmarks/inference.py petals           # AAE with a place for each class, as a figure
     python benchmarks/inference.py vae-gan          # reconstructions of MNIST: right in pixels, or in features?
     python benchmarks/inference.py avb --full       # MNIST with AIS, 8 and 32 latents, for a GPU
 
@@ -29,9 +30,11 @@ import torch
 from torch import Tensor, nn
 
 import ludus
+from ludus import figures
 from ludus.callbacks.annealing import Annealing
 from ludus.data.load import load
 from ludus.data.sampler import Sampler
+from ludus.figures.save import blank, styled
 from ludus.game import Batch
 from ludus.inference.evidence import pareto
 from ludus.methods.avb import AVB
@@ -242,6 +245,24 @@ def parzen(samples: np.ndarray, valid: np.ndarray, unseen: np.ndarray) -> list[f
     return [round(float(found.mean()), 1), round(float(found.std() / len(t) ** 0.5), 1), round(float(sigma), 4)]
 
 
+def petals(minutes: float, jobs: int) -> dict:
+    """Codes of 2,000 test digits by an encoder that is not told the class, under a prior with a petal for each."""
+    settings = ("data.condition=mnist:label", "prior.name=mixture")
+    run, _ = train("aae", "mnist", minutes, *settings)
+    x, y = mnist(":test", 2000)
+    z = run.encode(x).mean
+    petal = np.linalg.norm(z[:, None] - run.game.prior.RADIUS * run.game.prior.outwards.numpy(), axis=2).argmin(1)
+    figure = blank(800, 760)
+    axes = figure.subplots()
+    for digit in range(10):
+        axes.plot(*z[y == digit].T, ".", ms=3, color=f"C{digit}", label=str(digit))
+    axes.legend(fontsize=7, markerscale=2, ncols=2)
+    axes.set_aspect("equal")
+    styled(axes, "codes of test digits", "z₁", "z₂")
+    (RESULTS.parents[1] / "docs/figures/aae-petals.png").write_bytes(figures.png(figure))
+    return {"turns": run.turn, "test digits in the petal of their class %": round(100 * float((petal == y).mean()), 1)}
+
+
 # VAE-GAN and VAE, as many latents (Larsen et al. 2016 claim it of faces)
 
 
@@ -289,8 +310,8 @@ def _estimate(run: "ludus.Run", x: np.ndarray) -> float:
     return round(float(run.game.autoencoder_loss(Batch(torch.from_numpy(run.form.to_network(x)))).seen["elbo"]), 2)
 
 
-ROWS = {"four-points": four_points, "eight-schools": eight_schools, "bigan": bigan, "aae": aae, "vae-gan": vae_gan,
-        "avb": avb}  # fmt: skip
+ROWS = {"four-points": four_points, "eight-schools": eight_schools, "bigan": bigan, "aae": aae, "petals": petals,
+        "vae-gan": vae_gan, "avb": avb}  # fmt: skip
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
