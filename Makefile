@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/python practicals/demo.py
 
 test: .venv/ready lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q   # small networks: two threads only get in each other's way
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal   # one thread each: more get in each other's way
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -q -m slow
