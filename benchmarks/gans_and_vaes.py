@@ -143,7 +143,7 @@ def measured(run: "ludus.Run", minutes: float, data: tuple, pca: PCA) -> dict:
         "coverage": round(covered(made, unseen, pca), 3),
         "reconstruction": None, "factors": None,
         "control": round(control(run, factors, y.std(0)), 3),
-        "nats": None, "sees data": sees_data(run, run.form.to_user(run.form.to_network(_as_given(run, x[:128])))),
+        "nats": None, "sees data": sees_data(run, _as_given(run, x[:128])),
         "turns": run.turn, "ms a turn": round(6e4 * minutes / run.turn, 1),
     }  # fmt: skip
     if encodes:

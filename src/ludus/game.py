@@ -134,13 +134,17 @@ class Encodes(Decodes):
         """q(z | x, c)."""
 
 
-class HasLikelihood(HasDecoder, Encodes):
-    """A game whose p(x | c) = ∫ p(x | z, c) p(z) dz is what it raises; its encoder proposes z."""
+class HasEncoder(Encodes):
+    """A game whose encoder is told x and c, and gives the law of z."""
 
     encoder: nn.Module
 
     def posterior(self, x: Tensor, c: Tensor | None = None) -> "Law":
         return self.encoder(x, c)
+
+
+class HasLikelihood(HasDecoder, HasEncoder):
+    """A game whose p(x | c) = ∫ p(x | z, c) p(z) dz is what it raises; its encoder proposes z."""
 
     def likelihood(self, z: Tensor, c: Tensor | None = None) -> "Pixels":
         """p(x | z, c), z (..., B, d)."""

@@ -39,6 +39,9 @@ class Method(NamedTuple):
 # fmt: off
 POINTS = {"trainer.lr": 1e-3, "sampler.batch": 128, "annealing.decay": 0.03, "prior.dimension": 2}
 IMAGES = {"trainer.lr": 1e-3, "sampler.batch": 128, "annealing.decay": 0.03, "prior.dimension": 16}
+UNDONE_POINTS = {"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000, "annealing.hold": 0.5,
+                 "annealing.decay": 0.03, "encoder.posterior": "point"}  # an encoder undoes a generator
+UNDONE_IMAGES = {"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999], "encoder.posterior": "point"}
 METHODS = {
     "gan": Method(
         "methods.gan:GAN",
@@ -72,9 +75,8 @@ METHODS = {
     ),
     "veegan": Method(
         "methods.veegan:VEEGAN",
-        points={"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000,
-                "annealing.hold": 0.5, "annealing.decay": 0.03, "encoder.posterior": "point"},
-        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999], "encoder.posterior": "point"},
+        points=UNDONE_POINTS,
+        images=UNDONE_IMAGES,
         sees="pairs",
     ),
     "ae": Method(
@@ -103,19 +105,14 @@ METHODS = {
     ),
     "bigan": Method(
         "methods.bigan:BiGAN",
-        points={"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000, "annealing.hold": 0.5,
-                "annealing.decay": 0.03, "encoder.posterior": "point", "prior.dimension": 2,
-                "method.gamma": 0.1},
-        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999], "encoder.posterior": "point",
-                "prior.dimension": 32, "sampler.batch": 128, "method.gamma": 1.0},
+        points={**UNDONE_POINTS, "prior.dimension": 2, "method.gamma": 0.1},
+        images={**UNDONE_IMAGES, "prior.dimension": 32, "sampler.batch": 128, "method.gamma": 1.0},
         sees="pairs",
     ),
     "latent_regressor": Method(
         "methods.latent_regressor:LatentRegressor",
-        points={"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000, "annealing.hold": 0.5,
-                "annealing.decay": 0.03, "encoder.posterior": "point", "prior.dimension": 2},
-        images={"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999], "encoder.posterior": "point",
-                "prior.dimension": 32, "sampler.batch": 128},
+        points={**UNDONE_POINTS, "prior.dimension": 2},
+        images={**UNDONE_IMAGES, "prior.dimension": 32, "sampler.batch": 128},
     ),
     "avb": Method(
         "methods.avb:AVB",
@@ -234,7 +231,7 @@ def of_data(method: str) -> list[str]:
 
 
 def parse(setting: str) -> tuple[str, Any]:
-    """ "generator.width=64" -> ("generator.width", 64); the value is TOML, or else a plain string."""
+    """"generator.width=64" -> ("generator.width", 64); the value is TOML, or else a plain string."""
     key, equals, value = setting.partition("=")
     if not equals or "." not in key:
         raise UserError(f"--set takes section.key=value, such as generator.width=64; got {setting!r}")

@@ -266,8 +266,7 @@ def _players(game: Game, every: dict[str, int], others: dict) -> dict[str, Playe
 
 def _check_balance(game: Game, margin: float) -> None:
     if margin and not game.cross_entropies:
-        raise UserError("balance is between a discriminator, with cross-entropies for costs, and a generator: gan, "
-                        "unrolled_gan, veegan, vae_gan and latent_regressor have them")  # fmt: skip
+        raise UserError("balance is between a generator and a discriminator with cross-entropies for costs, as in gan")
     if margin >= plays.LOG_2:
         raise UserError(f"balance = {margin}: the margin is below log 2 = 0.693, beyond which nobody would ever wait")
 

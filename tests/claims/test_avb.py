@@ -91,7 +91,7 @@ class Quadratic(nn.Module):
 @pytest.mark.parametrize("contrast", [False, True])
 def test_the_best_discriminator_is_the_log_ratio(contrast):
     """T is fitted to its own loss, and its values on new z of q are log q(z|x) − log p(z), or − log r(z|x), which is 0
-    where q is Gaussian: to 4 of the standard errors of a logistic regression's values, tr(H⁻¹ v vᵀ) / n."""
+    where q is Gaussian: off by less than 2 standard errors of a logistic regression's values, in root mean square."""
     world = orthogonal_world(D=2, d=1)
     encoder, x = sides(world, widened=1.7, shift=0.5)
     game = AVB(encoder, nn.Identity(), Quadratic(3), Gaussian(dimension=1), contrast=contrast).double()

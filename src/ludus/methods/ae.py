@@ -3,9 +3,8 @@
 from torch import Tensor, nn
 
 from ludus.errors import UserError
-from ludus.game import Batch, Encodes, Game, HasDecoder, Loss, Player
+from ludus.game import Batch, Game, HasDecoder, HasEncoder, Loss, Player
 from ludus.networks.check import check_point
-from ludus.networks.laws import Point
 from ludus.networks.priors import Fitted
 
 BIBTEX = """@article{hinton2006autoencoder,
@@ -19,7 +18,7 @@ BIBTEX = """@article{hinton2006autoencoder,
 }"""
 
 
-class AE(HasDecoder, Encodes, Game):
+class AE(HasDecoder, HasEncoder, Game):
     """An encoder squeezes x into a code, a decoder gets it back (Hinton & Salakhutdinov 2006).
 
         −E log p(x | z),    z = E(x)
@@ -42,9 +41,6 @@ class AE(HasDecoder, Encodes, Game):
     @property
     def players(self) -> dict[str, Player]:
         return {"autoencoder": Player([self.encoder, self.decoder], self.loss, after=self.observe)}
-
-    def posterior(self, x: Tensor, c: Tensor | None = None) -> Point:
-        return self.encoder(x, c)
 
     def loss(self, batch: Batch) -> Loss:
         z = self.encoder(batch.x, batch.c).mean

@@ -6,11 +6,10 @@ from torch import Tensor, nn
 from ludus.errors import UserError
 from ludus.game import Batch, Game, HasLikelihood, Loss, Player
 from ludus.losses import adversarial
-from ludus.networks.check import check_rows_alone
+from ludus.networks.check import check_rows_alone, check_standard
 from ludus.networks.laws import DiagonalGaussian, Law
 from ludus.networks.lenses import Lensed
 from ludus.networks.pairs import joined
-from ludus.networks.priors import Gaussian
 from ludus.ranges import Count, NotNegative
 
 BIBTEX = """@inproceedings{mescheder2017avb,
@@ -60,8 +59,7 @@ class AVB(HasLikelihood, Game):
         super().__init__()
         if getattr(encoder, "posterior", "noise") == "point":
             raise UserError("avb needs a law of z: encoder.posterior=noise, or gaussian or flow; aae takes a point")
-        if not isinstance(prior, Gaussian):
-            raise UserError("avb measures its codes against N(0, 1): prior.name=gaussian")
+        check_standard(prior, "avb")
         if isinstance(discriminator, Lensed):
             raise UserError("avb's discriminator is a log-ratio of densities, which a lens would falsify: no [lens]")
         check_rows_alone(discriminator, "log-ratios")
@@ -90,15 +88,15 @@ class AVB(HasLikelihood, Game):
         r = self.rival(q, z)
         kl = (self.log_ratio(batch, self.standardised(z, r)) + r.log_prob(z) - self.prior.log_prob(z)).mean()
         reconstruction = -self.decoder(z, batch.c).log_prob(batch.x).mean()
-        return Loss(
-            {"reconstruction": reconstruction, "kl": self.beta * kl}, {"elbo": -reconstruction - kl, "nats": kl}
-        )
+        terms = {"reconstruction": reconstruction, "kl": self.beta * kl}
+        return Loss(terms, {"elbo": -reconstruction - kl, "nats": kl})
 
     @torch.no_grad()
     def rival(self, q: Law, z: Tensor) -> DiagonalGaussian:
         """r(z|x), what q is told from: the prior, or the Gaussian with its moments."""
         if not self.contrast:
             return DiagonalGaussian(torch.zeros_like(z), torch.zeros_like(z))
+        # a Gaussian's mean is a tensor that is there already, which no_grad does not cut off
         return DiagonalGaussian(q.mean.detach(), (q.std.square() + self.FLOOR**2).log() / 2)
 
     def standardised(self, z: Tensor, r: DiagonalGaussian) -> Tensor:

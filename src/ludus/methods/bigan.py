@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
+from ludus.game import Batch, Game, Generates, HasEncoder, Loss, Player
 from ludus.losses import adversarial
 from ludus.losses.penalties import half_square, value_and_slope
 from ludus.networks.check import check_rows_alone
-from ludus.networks.laws import Law
 from ludus.networks.pairs import joined
 from ludus.ranges import NotNegative
 
@@ -19,7 +18,7 @@ BIBTEX = """@inproceedings{donahue2017bigan,
 }"""
 
 
-class BiGAN(Generates, Encodes, Game):
+class BiGAN(Generates, HasEncoder, Game):
     """A discriminator of pairs cannot tell (x, E(x)) from (G(z), z) (Donahue et al. 2017; Dumoulin et al. 2017).
 
     With logits a of pairs, x ~ data, ẑ ~ q(z|x), z ~ p(z), x̃ = G(z):
@@ -62,9 +61,6 @@ class BiGAN(Generates, Encodes, Game):
             "discriminator": Player([self.discriminator], self.discriminator_loss),
             "encoder_generator": Player([self.encoder, self.generator], self.encoder_generator_loss),
         }
-
-    def posterior(self, x: Tensor, c: Tensor | None = None) -> Law:
-        return self.encoder(x, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         with torch.set_grad_enabled(self.attached):

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
+from ludus.game import Batch, Game, Generates, HasEncoder, Loss, Player
 from ludus.losses import adversarial
 from ludus.networks.check import check_point
-from ludus.networks.laws import Point
 from ludus.ranges import NotNegative
 
 BIBTEX = """@inproceedings{donahue2017bigan,
@@ -17,7 +16,7 @@ BIBTEX = """@inproceedings{donahue2017bigan,
 }"""
 
 
-class LatentRegressor(Generates, Encodes, Game):
+class LatentRegressor(Generates, HasEncoder, Game):
     """An encoder that finds z from G(z), beside a GAN that may or may not help it (Donahue et al. 2017, section 4.1).
 
     With a = σ⁻¹(D), z ~ p(z), x̃ = G(z):
@@ -35,6 +34,8 @@ class LatentRegressor(Generates, Encodes, Game):
         weight: of the regression in the generator's loss, where |z − E|² is a sum over the d numbers.
     """
 
+    cross_entropies = True
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -49,8 +50,6 @@ class LatentRegressor(Generates, Encodes, Game):
         self.encoder, self.generator, self.discriminator, self.prior = encoder, generator, discriminator, prior
         self.weight = weight
 
-    cross_entropies = True
-
     @property
     def players(self) -> dict[str, Player]:
         return {
@@ -58,9 +57,6 @@ class LatentRegressor(Generates, Encodes, Game):
             "encoder": Player([self.encoder], self.encoder_loss),
             "generator": Player([self.generator], self.generator_loss),
         }
-
-    def posterior(self, x: Tensor, c: Tensor | None = None) -> Point:
-        return self.encoder(x, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         a_real, a_fake = (self.discriminator(x, c=batch.c) for x in (batch.x, self.shown(batch)))

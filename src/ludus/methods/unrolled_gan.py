@@ -43,6 +43,8 @@ class UnrolledGAN(Generates, Game):
         cost: the generator's cost.    unroll: K.    rate: of the K steps, for logits and losses without the ½.
     """
 
+    cross_entropies = True
+
     def __init__(
         self,
         generator: nn.Module,
@@ -58,8 +60,6 @@ class UnrolledGAN(Generates, Game):
             raise UserError("an unrolled discriminator steps without moving, but its batch norm would: take that out")
         self.generator, self.discriminator, self.prior = generator, discriminator, prior
         self.cost, self.unroll, self.rate = cost, unroll, rate
-
-    cross_entropies = True
 
     @property
     def players(self) -> dict[str, Player]:

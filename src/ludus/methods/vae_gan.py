@@ -5,11 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
+from ludus.game import Batch, Game, Generates, HasEncoder, Loss, Player
 from ludus.losses import adversarial
 from ludus.networks.check import check_law
 from ludus.networks.features import features_at, layer_of
-from ludus.networks.laws import DiagonalGaussian, Warped, divergence
+from ludus.networks.laws import divergence
 from ludus.ranges import Share
 
 BIBTEX = """@inproceedings{larsen2016vaegan,
@@ -20,7 +20,7 @@ BIBTEX = """@inproceedings{larsen2016vaegan,
 }"""
 
 
-class VAEGAN(Generates, Encodes, Game):
+class VAEGAN(Generates, HasEncoder, Game):
     """An autoencoder that is right in what a discriminator looks at, not in each pixel (Larsen et al. 2016).
 
     With z ~ q(z|x), x̃ = G(z), z_p ~ p(z), x_p = G(z_p), f the features of the discriminator, a = σ⁻¹(D):
@@ -45,6 +45,8 @@ class VAEGAN(Generates, Encodes, Game):
             D is sure.
     """
 
+    cross_entropies = True
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -63,8 +65,6 @@ class VAEGAN(Generates, Encodes, Game):
         self.encoder, self.generator, self.discriminator, self.prior = encoder, generator, discriminator, prior
         self.gamma, self.layer, self.fakes, self.cost = gamma, layer, fakes, cost
 
-    cross_entropies = True
-
     @property
     def players(self) -> dict[str, Player]:
         return {
@@ -72,9 +72,6 @@ class VAEGAN(Generates, Encodes, Game):
             "encoder": Player([self.encoder], self.encoder_loss),
             "generator": Player([self.generator], self.generator_loss),
         }
-
-    def posterior(self, x: Tensor, c: Tensor | None = None) -> DiagonalGaussian | Warped:
-        return self.encoder(x, c)
 
     def discriminator_loss(self, batch: Batch) -> Loss:
         a_real, a_fake = (self.discriminator(x, c=batch.c) for x in (batch.x, self.shown(batch)))

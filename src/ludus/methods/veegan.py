@@ -43,6 +43,8 @@ class VEEGAN(Generates, Encodes, Game):
         spread: standard deviation of the reconstructor's law about F(x), in each of the d.
     """
 
+    cross_entropies = True
+
     def __init__(
         self,
         generator: nn.Module,
@@ -59,8 +61,6 @@ class VEEGAN(Generates, Encodes, Game):
             raise UserError("veegan's law of z has tails, this prior has none: prior.name=gaussian, or method.spread=0")
         self.generator, self.discriminator, self.encoder = generator, discriminator, encoder
         self.prior, self.weight, self.spread = prior, weight, spread
-
-    cross_entropies = True
 
     @property
     def players(self) -> dict[str, Player]:

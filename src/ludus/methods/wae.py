@@ -1,10 +1,9 @@
 """The Wasserstein autoencoder with the maximum mean discrepancy."""
 
-from torch import Tensor, nn
+from torch import nn
 
-from ludus.game import Batch, Encodes, Game, Generates, Loss, Player
+from ludus.game import Batch, Game, Generates, HasEncoder, Loss, Player
 from ludus.losses.divergences import mmd
-from ludus.networks.laws import Law
 from ludus.ranges import NotNegative
 
 BIBTEX = """@inproceedings{tolstikhin2018wae,
@@ -15,7 +14,7 @@ BIBTEX = """@inproceedings{tolstikhin2018wae,
 }"""
 
 
-class WAE(Generates, Encodes, Game):
+class WAE(Generates, HasEncoder, Game):
     """Codes follow the prior all together, not one by one: no KL is needed (Tolstikhin et al. 2018).
 
         E |x − G(z)|² + weight · MMD²(q(z), p(z)),    z ~ q(z|x),  q(z) = E_x q(z|x)
@@ -36,9 +35,6 @@ class WAE(Generates, Encodes, Game):
     @property
     def players(self) -> dict[str, Player]:
         return {"autoencoder": Player([self.encoder, self.generator], self.loss)}
-
-    def posterior(self, x: Tensor, c: Tensor | None = None) -> Law:
-        return self.encoder(x, c)
 
     def loss(self, batch: Batch) -> Loss:
         z = self.encoder(batch.x, batch.c).rsample()

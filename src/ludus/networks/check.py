@@ -45,6 +45,11 @@ def check_law(encoder: nn.Module, prior: nn.Module, method: str) -> None:
         raise UserError(
             f"{method} needs a density of z: encoder.posterior=gaussian or flow; ae and wae take a point, avb noise"
         )
+    check_standard(prior, method)
+
+
+def check_standard(prior: nn.Module, method: str) -> None:
+    """Raises UserError where the prior is not N(0, 1), which the formulas of a KL stand for."""
     if not isinstance(prior, Gaussian):
         raise UserError(f"{method} measures its codes against N(0, 1): prior.name=gaussian")
 
