@@ -101,7 +101,7 @@ def on_grid(run: "ludus.Run", side: int = 801, far: float = 8.0) -> dict:
     weights = game.prior.log_prob(z) + 2 * math.log(2 * far / (side - 1))
     logs = torch.stack([(game.likelihood(z).log_prob(x.expand(len(z), 4)) + weights).logsumexp(0) for x in points])
     torch.manual_seed(0)
-    codes = game.posterior(points).rsample((100_000,)).flatten(0, 1)
+    codes = torch.cat([game.posterior(points).rsample((5_000,)).flatten(0, 1) for _ in range(20)])
     edges = torch.distributions.Normal(0, 1).icdf(torch.linspace(0, 1, 17, dtype=torch.float64)[1:-1])
     cell = 16 * torch.bucketize(codes[:, 0].contiguous(), edges) + torch.bucketize(codes[:, 1].contiguous(), edges)
     share = torch.bincount(cell, minlength=256).double() / len(codes)  # of cells that hold 1/256 of the prior each

@@ -1,5 +1,8 @@
 """Small games for the tests: any method of the table, by name, on random data of any form."""
 
+import resource
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -59,3 +62,11 @@ def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     """Whether two states are equal bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds; its peak, where there is no /proc."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
