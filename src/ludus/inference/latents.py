@@ -33,18 +33,35 @@ def interpolate(a: ArrayLike, b: ArrayLike, steps: int = 8, path: str = "linear"
     return ((1 - t) * lengths[0] + t * lengths[1]) * direction
 
 
-def traverse(z: ArrayLike, latents: ArrayLike, steps: int = 9, width: float = 2.0) -> np.ndarray:
-    """z (d,) with one latent at a time moved from −width to +width: (len(latents), steps, d)."""
+def traverse(z: ArrayLike, latents: ArrayLike, steps: int = 9, width: ArrayLike = 2.0) -> np.ndarray:
+    """z (d,) with one latent at a time moved from −width to +width: (len(latents), steps, d).
+
+    latents: their numbers; or directions (k, d), along each of which z · v / |v| is moved, all that is at right angles
+    to it staying: a direction along one latent is that latent.    width: one for all, or one for each.
+    """
     at_least("steps", steps, 2)
     z, latents = np.asarray(z, float), np.atleast_1d(latents)
     if z.ndim != 1 or not len(latents):
         raise UserError(f"z is {z.shape}, and {len(latents)} latents are to be moved: one z (d,), and at least one")
-    walks = np.tile(z, (len(latents), steps, 1))
-    for walk, j in zip(walks, latents.tolist()):
-        if not isinstance(j, int) or not 0 <= j < len(z):
-            raise UserError(f"latent {j}: there are {len(z)}, from 0")
-        walk[:, j] = np.linspace(-width, width, steps)
-    return walks
+    vectors = _directions(latents, len(z)) if latents.ndim == 2 else _axes(latents, len(z))
+    if (width := np.asarray(width, float)).shape not in ((), (len(vectors),)):
+        raise UserError(f"width is {width.shape}: one for all, or one for each of {len(vectors)}")
+    t = np.linspace(-1, 1, steps)[:, None] * np.broadcast_to(width, len(vectors))[:, None, None]  # (k, steps, 1)
+    return (z - (vectors @ z)[:, None] * vectors)[:, None] + t * vectors[:, None]
+
+
+def _axes(latents: np.ndarray, d: int) -> np.ndarray:
+    for j in latents.tolist():
+        if not isinstance(j, int) or not 0 <= j < d:
+            raise UserError(f"latent {j}: there are {d}, from 0")
+    return np.eye(d)[latents]
+
+
+def _directions(vectors: np.ndarray, d: int) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if vectors.shape[1] != d or not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise UserError(f"directions {vectors.shape}: each is {d} numbers, not all of them 0")
+    return vectors / lengths
 
 
 def attribute_vector(z: ArrayLike, has: ArrayLike) -> np.ndarray:
