@@ -54,30 +54,31 @@ def page(title: str, runs: Sequence[Section], summary: str = "") -> str:
 
     The same input gives the same page. Raises UserError for arrays that are neither images nor points.
     """
-    template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     links = "".join(f'<a href="#run-{i}">{escape(run.name)}</a>' for i, run in enumerate(runs, 1))
-    return template.substitute(
-        title=escape(title),
-        summary=escape(summary),
-        contents=f'<nav aria-label="Runs">{links}</nav>' if len(runs) > 1 else "",
-        runs="\n".join(_section(i, run) for i, run in enumerate(runs, 1)),
-    )
+    contents = f'<nav aria-label="Runs">{links}</nav>' if len(runs) > 1 else ""
+    return document(title, "\n".join(_section(i, run) for i, run in enumerate(runs, 1)), summary, contents)
+
+
+def document(title: str, body: str, summary: str = "", contents: str = "") -> str:
+    """The page around its `body` and `contents`, which are HTML; title and summary are plain text."""
+    template = Template(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    return template.substitute(title=escape(title), summary=escape(summary), contents=contents, runs=body)
 
 
 def _section(i: int, run: Section) -> str:
     parts = [
-        _part("Real and generated", _pictures(run)),
-        _part("Losses", _losses(run)),
-        _part("What the doctor found", _findings(run.findings)),
-        _part("What was run", _table(run.facts)),
-        _part("How to go on", _commands(run.commands)),
-        _part("Worth knowing", _list(run.notes)),
-        _part("Recipe", _recipe(run.recipe_toml)),
+        part("Real and generated", _pictures(run)),
+        part("Losses", _losses(run)),
+        part("What the doctor found", _findings(run.findings)),
+        part("What was run", facts_table(run.facts)),
+        part("How to go on", _commands(run.commands)),
+        part("Worth knowing", bullets(run.notes)),
+        part("Recipe", _recipe(run.recipe_toml)),
     ]
     return f'<section id="run-{i}"><h2>{escape(run.name)}</h2>\n' + "\n".join(p for p in parts if p) + "\n</section>"
 
 
-def _part(heading: str, content: str) -> str:
+def part(heading: str, content: str) -> str:
     return f"<h3>{heading}</h3>\n{content}" if content else ""
 
 
@@ -91,11 +92,11 @@ def _pictures(run: Section) -> str:
         drawn = figures.points({name.lower(): a[:CLOUD] for name, a in given.items()})
         said = "Unselected points; both panels have the same axes, and the first group lies in grey under the second."
         alt = " and ".join(f"{min(len(a), CLOUD):,} {name.lower()} points" for name, a in given.items())
-        return _figure(drawn, alt, said, wide=True)
+        return picture(drawn, alt, said, wide=True)
     shown = min(max(PIXELS // max(math.prod(first.shape[1:3]), 1), 4), 64)
     scale = figures.limits_of(first[:shown])
     grids = [
-        _figure(
+        picture(
             figures.grid(array[:shown], limits=scale),
             f"a grid of {len(array[:shown])} {name.lower()} images of {array.shape[1]} × {array.shape[2]} pixels",
             f"<b>{name}</b>, {len(array[:shown])} images",
@@ -115,10 +116,10 @@ def _losses(run: Section) -> str:
         return '<p class="said">No losses were logged.</p>'
     named = "; ".join(f"{player}: {', '.join(terms)}" for player, terms in players.items())
     reading = READ_GAME if len(players) > 1 else READ_ALONE
-    return _figure(figures.curves(run.rows), f"curves of the losses against turns. {named}", reading, wide=True)
+    return picture(figures.curves(run.rows), f"curves of the losses against turns. {named}", reading, wide=True)
 
 
-def _figure(figure: Any, alt: str, caption: str, wide: bool = False) -> str:
+def picture(figure: Any, alt: str, caption: str, wide: bool = False) -> str:
     """An image with its caption (HTML); `alt` is plain text. A wide one scrolls on a phone instead of shrinking."""
     width, height = (round(side / 2) for side in figure.bbox.size)  # two dots a pixel, see figures/save.py
     image = f'<img src="{figures.data_url(figure)}" alt="{escape(alt)}" width="{width}" height="{height}">'
@@ -126,7 +127,7 @@ def _figure(figure: Any, alt: str, caption: str, wide: bool = False) -> str:
     return f'<figure><div class="{paper}">{image}</div><figcaption>{caption}</figcaption></figure>'
 
 
-def _table(facts: Sequence[tuple[str, Any]]) -> str:
+def facts_table(facts: Sequence[tuple[str, Any]]) -> str:
     row = '<tr><th scope="row">{}</th><td>{}</td></tr>'
     rows = "".join(row.format(escape(label), escape(str(value))) for label, value in facts)
     return f"<table>{rows}</table>" if rows else ""
@@ -145,7 +146,7 @@ def _findings(found: Sequence[Finding]) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
-def _list(notes: Sequence[str]) -> str:
+def bullets(notes: Sequence[str]) -> str:
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f"<ul>{items}</ul>" if items else ""
 
