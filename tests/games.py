@@ -15,6 +15,13 @@ from ludus.data.sampler import Sampler
 from ludus.trainer import Trainer
 
 METHODS = list(recipes.METHODS)
+CONDITIONS = {"": (None, "classes", "values"), "condition": ("classes", "values"), "classes": ("classes",)}
+GAMES = [(method, condition) for method, row in recipes.METHODS.items() for condition in CONDITIONS[row.needs]]
+
+
+def told(method: str, condition: str | None = None) -> str | None:
+    """A condition of data that a method is played on, or, where it does not take that, one that it needs."""
+    return condition if (method, condition) in GAMES else CONDITIONS[recipes.METHODS[method].needs][0]
 
 
 def data_of(shape=(1, 8, 8), condition=None, n=64) -> Data:
@@ -29,10 +36,11 @@ def data_of(shape=(1, 8, 8), condition=None, n=64) -> Data:
 def recipe_of(method: str, data: Data, **settings) -> dict:
     """A complete recipe of small networks."""
     small = {"sampler.batch": 16}
-    if settings.get("prior.name") not in ("mixture", "swiss_roll"):  # these lie in a plane
+    prior = settings.get("prior.name", recipes.METHODS[method].points.get("prior.name", "gaussian"))
+    if "dimension" in recipes.signature(recipes.PRIORS[prior])[1]:
         small["prior.dimension"] = 4
     if data.form.kind == "points":
-        small |= {f"{role}.width": 8 for role in recipes.roles(method) if role != "prior"}
+        small |= {f"{role}.width": 8 for role in recipes.roles(method) if role not in ("prior", "recogniser")}
     return recipes.complete(recipes.draft(method, settings={**small, **settings}), data.form.kind, len(data.x))
 
 

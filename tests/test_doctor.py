@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from games import METHODS, data_of, recipe_of, same, trainer_of, weights
+from games import GAMES, data_of, recipe_of, same, trainer_of, weights
 from ludus import cli, session
 from ludus import recipe as recipes
 from ludus.data.load import load
@@ -140,8 +140,7 @@ def watched(method, data, **settings):
     return trainer
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("condition", [None, "classes", "values"])
+@pytest.mark.parametrize(("method", "condition"), GAMES)
 def test_watching_changes_nothing(method, condition):
     data, turns = data_of(condition=condition), {"trainer.steps": 21}
     alone, seen = trainer_of(method, data, **turns), watched(method, data, **turns)

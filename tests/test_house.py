@@ -7,7 +7,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "ludus"
 ROOMS = [
     "errors", "ranges", "terminal", "game", "seeds", "play", "losses", "networks", "worlds", "data", "metrics",
     "methods", "runs", "trainer", "callbacks", "inference", "doctor", "recipe", "figures", "report", "session",
-    "simulate", "run", "api", "cli", "__main__", "__init__",
+    "calibrate", "simulate", "run", "api", "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import ludus
-from games import METHODS, data_of, recipe_of, same, trainer_of, weights
+from games import METHODS, data_of, recipe_of, same, told, trainer_of, weights
 from ludus import recipe as recipes
 from ludus.callbacks.ada import ADA, EVERY, MOST
 from ludus.callbacks.annealing import Annealing
@@ -246,7 +246,7 @@ def test_the_spectra_of_tone_stay_above_a_third():
 def test_a_lens_that_does_nothing_is_not_built(method, shape):
     runs = []
     for lens in ({}, {"lens.pack": 1, "lens.noise": 0.0, "lens.augment": 0.0}):
-        trainer = trainer_of(method, data_of(shape), **{"trainer.steps": 5}, **lens)
+        trainer = trainer_of(method, data_of(shape, told(method)), **{"trainer.steps": 5}, **lens)
         assert not isinstance(trainer.game.discriminator, Lensed)
         trainer.run()
         runs.append(weights(trainer.game))
@@ -257,7 +257,7 @@ def test_a_lens_that_does_nothing_is_not_built(method, shape):
 @pytest.mark.parametrize("condition", [None, "classes"])
 @pytest.mark.parametrize("lens", LENSES)
 def test_every_method_trains_with_every_lens(method, condition, lens):
-    data = data_of((2, 9, 8), condition)
+    data = data_of((2, 9, 8), told(method, condition))
     if data.c is not None:
         data.c[::3] = np.nan
     trainer = trainer_of(method, data, **LENSES[lens], **{"trainer.steps": 6})
@@ -273,7 +273,7 @@ def test_every_method_trains_with_every_lens(method, condition, lens):
 @every_method
 @pytest.mark.parametrize("lens", ["pack", "noise"])
 def test_points_train_with_a_lens(method, lens):
-    trainer = trainer_of(method, data_of((2,), "values"), **LENSES[lens], **{"trainer.steps": 4})
+    trainer = trainer_of(method, data_of((2,), told(method, "values")), **LENSES[lens], **{"trainer.steps": 4})
     trainer.run()
     trainer.check_finite()
 

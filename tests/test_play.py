@@ -12,7 +12,7 @@ from torch import nn
 from torch.func import functional_call
 
 from claims.by_hand import added, assert_same, fakes, game_of
-from games import METHODS, data_of, same, trainer_of, weights
+from games import METHODS, data_of, same, told, trainer_of, weights
 from ludus import recipe as recipes
 from ludus.data.sampler import Sampler
 from ludus.errors import UserError
@@ -220,9 +220,9 @@ WAYS = {play: {"trainer.play": play} for play in PLAYS} | {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_resumed_run_is_the_uninterrupted_one(method, way):
-    trunk = next(role for role in ("discriminator", "encoder") if role in recipes.of_data(method))
+    trunk = next(role for role in ("discriminator", "encoder", "labeller") if role in recipes.of_data(method))
     settings = WAYS[way] | {"trainer.steps": 12, f"{trunk}.name": "dcgan", f"{trunk}.widths": [4, 6]}
-    data = data_of(condition="values", n=32)
+    data = data_of(condition=told(method, "values"), n=32)
     if way == "hold_below":
         players = list(trainer_of(method, data).players)
         settings["trainer.hold_below"] = dict.fromkeys([players[0], players[-1]], 0.9)

@@ -30,7 +30,8 @@ HARD = {
 def hard(method):
     """HARD for the networks of a method: an encoder is a discriminator's trunk, a decoder a generator's network."""
     made_of = recipes.of_data(method)
-    alike = {"encoder": "discriminator", "decoder": "generator"} | {role: role for role in made_of}
+    alike = {"encoder": "discriminator", "labeller": "discriminator", "decoder": "generator"}
+    alike |= {role: role for role in made_of}
     settings = {key: value for key, value in HARD.items() if key.split(".")[0] not in ("generator", "discriminator")}
     for role, like in alike.items():
         if role in made_of:

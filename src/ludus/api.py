@@ -9,6 +9,7 @@ from torch import nn
 from ludus import recipe as recipes
 from ludus import session
 from ludus.data import locate
+from ludus.data.load import Data
 from ludus.data.load import load as load_data
 from ludus.errors import UserError, unknown
 from ludus.run import Run, read_recipe
@@ -98,7 +99,7 @@ def start(
         with Lock(path):
             session.prepare(path, whole, data)
             session.play(path, whole, data, modules)
-            return _finished(path, modules)
+            return _finished(path, modules, data)
     finally:
         if not store.turns(path):  # nothing was begun: leave nothing that looks like a run
             session.clear(path)
@@ -134,7 +135,7 @@ def resume(
             whole = recipes.nest({"trainer.steps": steps}, whole)
             folder.write(path / "recipe.toml", recipes.text(whole))
         session.play(path, whole, found, modules, steps or (None if _timed(whole) else planned))
-        return _finished(path, modules)
+        return _finished(path, modules, found)
 
 
 def _timed(recipe: dict) -> bool:
@@ -161,8 +162,9 @@ def load(run: str | Path, **modules: nn.Module) -> Run:
     return found
 
 
-def _finished(path: Path, modules: dict[str, nn.Module] | None) -> Run:
+def _finished(path: Path, modules: dict[str, nn.Module] | None, data: Data) -> Run:
     finished = Run(path, **(modules or {}))
+    session.label_temperatures(finished, data)
     finished.report()
     return finished
 

@@ -132,14 +132,21 @@ def encode(
 ) -> None:
     """Write what the encoder says of your data: the mean and standard deviation of q(z|x), a row for each of theirs.
 
+    Of infogan the codes that it reads: the probabilities of each category, and the values.
+
     \b
       ludus encode runs/NAME scan.h5:/images --out z.h5
     """
     _is_run(run)
     _writable(out, ".h5")
+    from ludus.game import Recognises
+
     trained, x, c = _opened(run, data, condition, out)
-    q = trained.encode(x, c)
-    found = {"mean": q.mean, "std": q.std} | ({"draws": q.sample(draws, seed)} if draws else {})
+    if isinstance(trained.game, Recognises):
+        found = trained.codes(x, c)
+    else:
+        q = trained.encode(x, c)
+        found = {"mean": q.mean, "std": q.std} | ({"draws": q.sample(draws, seed)} if draws else {})
     _write(out, found, run=str(run), turn=trained.turn, data=data)
 
 
@@ -161,11 +168,99 @@ def reconstruct(
     if out.suffix == ".png":
         from ludus import session
 
-        n = min(len(x), session.SHOWN if trained.form.kind == "images" else 5000)
-        x, c = x[:n], None if c is None else c[:n]
+        x, c = _shown(trained, x, c)
         _draw(out, session.comparison(trained.form, {"data": x, "reconstructed": trained.reconstruct(x, c)}))
     else:
         _write(out, {"reconstructed": trained.reconstruct(x, c)}, run=str(run), turn=trained.turn, data=data)
+
+
+@app.command()
+def edit(
+    run: RunFolder,
+    data: Annotated[str, typer.Argument(help="What `ludus train --data` takes: x.npy, x.h5:/path, ...")],
+    to: Annotated[list[str], typer.Option(help="A label or value, or 0.5,1.2; several for a picture.")],
+    out: Annotated[Path, typer.Option(help="x.npy or x.h5; x.png draws some beside the data.", show_default=False)],
+    condition: Annotated[str | None, typer.Option(help="Labels or values of the same rows, as for train.")] = None,
+) -> None:
+    """Change the condition of your data and keep all that z holds: encode them, and decode with another label.
+
+    \b
+      ludus edit runs/NAME scan.h5:/images --to 7 --out seven.npy
+      ludus edit runs/NAME scan.h5:/images --to 3 --to 7 --out both.png
+    """
+    _is_run(run)
+    _writable(out, ".npy", ".h5", ".png")
+    if len(to) > 1 and out.suffix != ".png":
+        raise UserError(f"--to {' --to '.join(to)}: several are for a picture, --out x.png; give one")
+    trained, x, c = _opened(run, data, condition, out)
+    if out.suffix == ".png":
+        from ludus import session
+
+        x, c = _shown(trained, x, c)
+        _draw(out, session.comparison(trained.form, {"data": x} | {each: trained.edit(x, each, c) for each in to}))
+    else:
+        _write(out, {"edited": trained.edit(x, to[0], c)}, run=str(run), turn=trained.turn, data=data, to=to[0])
+
+
+@app.command()
+def invert(
+    run: RunFolder,
+    data: Annotated[str, typer.Argument(help="What `ludus train --data` takes: x.npy, x.h5:/path, ...")],
+    out: Annotated[Path, typer.Option(help="z.h5; x.png draws some beside the data.", show_default=False)],
+    condition: Annotated[str | None, typer.Option(help="Labels or values of the same rows, as for train.")] = None,
+    restarts: Annotated[int, typer.Option(min=1, max=1000, help="Descents for each row, of which the best.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of where the descents start.")] = 0,
+) -> None:
+    """Search the latent whose picture is nearest to each of your data: no encoder is needed, and one helps.
+
+    \b
+      ludus invert runs/NAME scan.h5:/images --out z.h5
+      ludus invert runs/NAME scan.h5:/images --out again.png
+    """
+    _is_run(run)
+    _writable(out, ".h5", ".png")
+    trained, x, c = _opened(run, data, condition, out)
+    picture = out.suffix == ".png"
+    if picture:
+        x, c = _shown(trained, x, c)
+    found = trained.invert(x, c, restarts, seed=seed)
+    again = trained.decode(found.z, c)
+    if picture:
+        from ludus import session
+
+        _draw(out, session.comparison(trained.form, {"data": x, "inverted": again}))
+    else:
+        arrays = {**found._asdict(), "reconstructed": again}
+        _write(out, arrays, run=str(run), turn=trained.turn, data=data, seed=seed)
+
+
+@app.command()
+def label(
+    run: RunFolder,
+    data: Annotated[str, typer.Argument(help="What `ludus train --data` takes: x.npy, x.h5:/path, ...")],
+    out: Annotated[Path, typer.Option(help="labels.h5; x.png draws the least, the most sure.", show_default=False)],
+    condition: Annotated[str | None, typer.Option(help="The true labels of these rows, where known.")] = None,
+) -> None:
+    """Say which label each row of your data has, and how sure that is; with the true ones, how good this is.
+
+    \b
+      ludus label runs/NAME scan.h5:/images --out labels.h5
+      ludus label runs/NAME scan.h5:/images --condition scan.h5:/phase --out unsure.png
+    """
+    _is_run(run)
+    _writable(out, ".h5", ".png")
+    trained, x, c = _opened(run, data, condition, out)
+    from ludus import session
+
+    found = trained.label(x)
+    truth = None if c is None else session.truth(trained, c, len(x), condition)
+    print("\n".join(session.verdict(trained, found, truth)))
+    if out.suffix == ".png":
+        _draw(out, session.unsure(trained, x, found, truth))
+    else:
+        arrays = {name: a for name, a in found._asdict().items() if name != "temperatures" and a is not None}
+        about = {"calibration": "; ".join(map(str, found.temperatures)), "classes": session.classes(trained)}
+        _write(out, arrays, run=str(run), turn=trained.turn, data=data, **about)
 
 
 @app.command()
@@ -173,7 +268,10 @@ def traverse(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="film.gif, or x.png with the same side by side.", show_default=False)],
     latents: Annotated[str | None, typer.Option(help="Their numbers, 0,3,7; else those that carry the most.")] = None,
-    width: Annotated[float, typer.Option(min=0.01, max=100, help="How far to either side, in z's own units.")] = 2.0,
+    along: Annotated[str | None, typer.Option(help="Directions in place of latents: pca, ganspace or sefa.")] = None,
+    width: Annotated[
+        float | None, typer.Option(min=0.01, max=100, help="To either side, in z's units; else 2, or 3 sd of --along.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=2, max=200, help="Pictures from one end to the other.")] = 15,
     condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value, or 0.5,1.2.")] = None,
 ) -> None:
@@ -182,18 +280,77 @@ def traverse(
     \b
       ludus traverse runs/NAME --out film.gif
       ludus traverse runs/NAME --latents 0,3 --out two.png
+      ludus traverse runs/NAME --along ganspace --out film.gif
     """
     _is_run(run)
     _writable(out, ".gif", ".png")
     if latents is not None and not all(part.strip().isdecimal() for part in latents.split(",")):
         raise UserError(f"--latents {latents}: numbers with commas between, such as 0,3,7")
+    if along is not None and along not in ("pca", "ganspace", "sefa"):
+        raise unknown("kind of direction", along, ["pca", "ganspace", "sefa"])
+    if along is not None and latents is not None:
+        raise UserError("--latents are axes, --along gives directions: one or the other")
     from ludus import api, figures, session
     from ludus.runs import folder
 
     which = None if latents is None else [int(part) for part in latents.split(",")]
-    frames = session.walk(api.load(run), which, width, steps, condition, film=out.suffix == ".gif")
+    frames = session.walk(api.load(run), which, width, steps, condition, film=out.suffix == ".gif", along=along)
     folder.write(out, figures.film([*frames, *frames[-2:0:-1]]) if out.suffix == ".gif" else figures.png(frames[0]))
     print(out)
+
+
+def _shown(trained: Any, x: Any, c: Any) -> tuple[Any, Any]:
+    """As many of the rows, with their conditions, as a picture shows."""
+    from ludus import session
+
+    n = min(len(x), session.SHOWN if trained.form.kind == "images" else 5000)
+    return x[:n], None if c is None else c[:n]
+
+
+@app.command()
+def calibrate(
+    run: RunFolder,
+    n: Annotated[int, typer.Option("-n", min=20, help="Cases; a few hundred tell much.")] = 500,
+    draws: Annotated[int, typer.Option(min=20, help="Of the posterior, for each case.")] = 199,
+    observed: Annotated[str | None, typer.Option(help="Your data: are they like the model's own?")] = None,
+    data: Annotated[str | None, typer.Option(help="True values of pairs, never trained on: pairs.h5:/theta.")] = None,
+    condition: Annotated[str | None, typer.Option(help="What was observed of each of --data: pairs.h5:/obs.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same page.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A folder for the page; by default that of the run.")] = None,
+) -> None:
+    """Say whether the posterior may be believed: a verdict, its tests, and a page with figures.
+
+    Of an encoder, q(z|x) is tried on pictures of the run's own generator, whose z are known. With --data and
+    --condition, draws of a conditional run on points are tried as a posterior on true pairs, e.g. of a simulation.
+
+    \b
+      ludus calibrate runs/NAME
+      ludus calibrate runs/NAME --observed scan.h5:/images
+      ludus calibrate runs/NAME --data pairs.h5:/theta --condition pairs.h5:/obs
+    """
+    _is_run(run)
+    if (data is None) != (condition is None):
+        raise UserError("--data and --condition belong together: true values, and what was observed of each")
+    if data is not None and observed is not None:
+        raise UserError("--observed is compared with what an encoder was tried on, --data are pairs: one or the other")
+    out = out or run
+    if not out.is_dir():
+        raise UserError(f"--out {out}: there is no such folder")
+    from ludus.data import locate
+
+    place, told = (None, None) if data is None else locate.check(data, condition)
+    seen = None if observed is None else locate.check(observed)[0]
+    from ludus import api
+    from ludus import calibrate as calibrations
+    from ludus.data.sources import rows
+
+    pairs = None if place is None else (rows(place), rows(told, numbers=False))
+    trained = api.load(run)
+    found = trained.calibrate(n, draws, seed, observed=None if seen is None else rows(seen), data=pairs)
+    asked = [("--observed", observed), ("--data", data), ("--condition", condition)]
+    about = {"run": str(run), "turn": trained.turn, "seed": seed, "draws": draws} | {k: v for k, v in asked if v}
+    written = calibrations.write(found, out, f"May the posterior of {run.name} be believed?", about)
+    print("\n".join([*calibrations.lines(found), *map(str, written)]))
 
 
 def _writable(out: Path, *suffixes: str) -> None:
@@ -233,7 +390,7 @@ def _write(out: Path, arrays: dict[str, Any], **about: Any) -> None:
     else:
         with h5py.File(file, "w") as h5:
             for name, array in arrays.items():
-                h5[name] = array
+                h5[name] = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
             h5.attrs.update(about)
     folder.write(out, file.getvalue())
     print(out)

@@ -143,6 +143,22 @@ class HasEncoder(Encodes):
         return self.encoder(x, c)
 
 
+class Labels(abc.ABC):
+    """A game that says which label an x has."""
+
+    @abc.abstractmethod
+    def label(self, x: Tensor) -> Tensor:
+        """E[c | x], (B, K): probabilities of classes, and values as the network has them."""
+
+
+class Recognises(Decodes):
+    """A game that finds again, in an x, the part of z that is its prior's codes."""
+
+    @abc.abstractmethod
+    def recognise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """What Q says of the codes, (B, prior.numbers): logits of categories, means of values."""
+
+
 class HasLikelihood(HasDecoder, HasEncoder):
     """A game whose p(x | c) = ∫ p(x | z, c) p(z) dz is what it raises; its encoder proposes z."""
 

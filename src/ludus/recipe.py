@@ -34,6 +34,7 @@ class Method(NamedTuple):
     images: dict[str, Any]
     sees: Literal["x", "pairs", "z"] = "x"  # its discriminator; the pairs (x, z) as `networks.pairs` says
     blind: tuple[str, ...] = ()  # roles that are not told the condition
+    needs: Literal["", "condition", "classes"] = ""  # what the data must come with
 
 
 # fmt: off
@@ -42,6 +43,7 @@ IMAGES = {"trainer.lr": 1e-3, "sampler.batch": 128, "annealing.decay": 0.03, "pr
 UNDONE_POINTS = {"trainer.lr": 1e-3, "sampler.batch": 128, "trainer.steps": 5000, "annealing.hold": 0.5,
                  "annealing.decay": 0.03, "encoder.posterior": "point"}  # an encoder undoes a generator
 UNDONE_IMAGES = {"trainer.lr": 2e-4, "trainer.betas": [0.5, 0.999], "encoder.posterior": "point"}
+STAGES = {"generator": [0.0, 0.6], "discriminator": [0.0, 0.6], "encoder": [0.6, 1.0]}
 METHODS = {
     "gan": Method(
         "methods.gan:GAN",
@@ -114,11 +116,36 @@ METHODS = {
         points={**UNDONE_POINTS, "prior.dimension": 2},
         images={**UNDONE_IMAGES, "prior.dimension": 32, "sampler.batch": 128},
     ),
+    "ssgan": Method(
+        "methods.ssgan:SSGAN",
+        points={"trainer.lr": 1e-3, "trainer.betas": [0.5, 0.99], "trainer.steps": 5000, "sampler.batch": 128,
+                "sampler.labelled": 0.25, "annealing.hold": 0.5, "annealing.decay": 0.03},
+        images={"trainer.lr": 3e-3, "trainer.rates": {"generator": 2e-3}, "trainer.betas": [0.5, 0.99],
+                "sampler.batch": 80, "sampler.labelled": 0.25, "annealing.hold": 0.5, "annealing.decay": 0.03,
+                "prior.dimension": 32, "labeller.noise": 0.3},
+        blind=("generator", "labeller"), needs="classes",
+    ),
     "avb": Method(
         "methods.avb:AVB",
         points={**POINTS, "encoder.posterior": "noise", "trainer.betas": [0.5, 0.99]},
         images={**IMAGES, "encoder.posterior": "noise", "trainer.betas": [0.5, 0.99], "prior.dimension": 8},
         sees="pairs",
+    ),
+    "infogan": Method(
+        "methods.infogan:InfoGAN",
+        points={"trainer.lr": 1e-3, "trainer.betas": [0.5, 0.99], "sampler.batch": 128, "trainer.steps": 5000,
+                "annealing.hold": 0.5, "annealing.decay": 0.03, "method.gamma": 0.1,
+                "prior.name": "codes", "prior.noise": 4},
+        images={"trainer.lr": 1e-3, "trainer.betas": [0.5, 0.99], "trainer.rates": {"discriminator": 5e-4},
+                "sampler.batch": 128, "annealing.hold": 0.5, "annealing.decay": 0.03, "method.gamma": 1.0,
+                "prior.name": "codes"},
+    ),
+    "icgan": Method(
+        "methods.icgan:ICGAN",
+        points={**UNDONE_POINTS, "prior.dimension": 2, "method.gamma": 0.1, "trainer.stages": STAGES},
+        images={**UNDONE_IMAGES, "prior.dimension": 16, "sampler.batch": 128, "method.gamma": 1.0,
+                "trainer.stages": STAGES},
+        blind=("encoder", "labeller"), needs="condition",
     ),
 }
 NETWORKS = {
@@ -133,6 +160,7 @@ PRIORS = {
     "fitted": "networks.priors:Fitted",
     "mixture": "networks.priors:Mixture",
     "swiss_roll": "networks.priors:SwissRoll",
+    "codes": "networks.codes:Codes",
 }
 # fmt: on
 ROLES = {
@@ -140,11 +168,14 @@ ROLES = {
     "discriminator": {name: paths[1] for name, paths in NETWORKS.items()},
     "encoder": {name: paths[1] for name, paths in NETWORKS.items()},
     "decoder": {name: paths[0] for name, paths in NETWORKS.items()},
+    "labeller": {name: paths[1] for name, paths in NETWORKS.items()},
+    "recogniser": {"mlp": "networks.codes:Recogniser"},
     "prior": PRIORS,
 }
 HEADS = {  # what a role makes of the network that it names; its options stand beside the network's
     "encoder": "networks.encoders:Encoder",
     "decoder": "networks.decoders:Decoder",
+    "labeller": "networks.labeller:Labeller",
 }
 SECTIONS = {
     "data": "data.load:load",
@@ -161,7 +192,7 @@ SECTIONS = {
 }
 USUAL = {
     "points": {f"{role}.name": "mlp" for role in ROLES} | {"prior.name": "gaussian", "prior.dimension": 32},
-    "images": {f"{role}.name": "small" for role in ROLES} | {"prior.name": "gaussian"},
+    "images": {f"{role}.name": "small" for role in ROLES} | {"prior.name": "gaussian", "recogniser.name": "mlp"},
 }
 NAMES = ("name", "source", "condition", "held_out_hash")  # what a section holds beside arguments
 CUSTOM = "custom"  # a network that was handed over in Python, and is handed over again at load
@@ -223,7 +254,7 @@ def roles(method: str) -> tuple[str, ...]:
 
 def of_data(method: str) -> list[str]:
     """Those of them that see or give data, so that one architecture may serve them all: --network names it."""
-    beside = ("prior", "discriminator") if _method(method).sees == "z" else ("prior",)
+    beside = ("prior", "recogniser", *(("discriminator",) if _method(method).sees == "z" else ()))
     return [role for role in roles(method) if role not in beside]
 
 
@@ -416,7 +447,7 @@ def complete(recipe: dict, kind: Literal["points", "images"], n: int) -> dict:
     """The checked recipe over the recommended settings for its method and its data of n training examples."""
     row = _method(recipe["method"]["name"])
     wanted = USUAL[kind] | {"sampler.batch": 64} | (row.points if kind == "points" else row.images)
-    wanted = {key: value for key, value in wanted.items() if _applies(key, recipe)}
+    wanted = {key: value for key, value in wanted.items() if _applies(key, recipe, wanted)}
     batch = recipe.get("sampler", {}).get("batch") or max(1, min(wanted["sampler.batch"], n // 4))
     wanted = {"trainer.steps": min(20_000, max(2_000, 20 * n // batch))} | wanted | {"sampler.batch": batch}
     whole = {"format": FORMAT, "ludus": version("ludus"), "seed": 0, "device": "auto"} | nest(wanted)
@@ -427,12 +458,12 @@ def complete(recipe: dict, kind: Literal["points", "images"], n: int) -> dict:
     return check(nest({"annealing.values": annealed}, whole))
 
 
-def _applies(key: str, recipe: dict) -> bool:
-    """Whether a recommended setting is one of the method's roles, and of the network that the user chose there."""
+def _applies(key: str, recipe: dict, wanted: dict) -> bool:
+    """Whether a recommended setting is one of the method's roles, and of the network that is wanted there."""
     section, option = key.split(".", 1)
     if section in ROLES and section not in roles(recipe["method"]["name"]):
         return False
-    name = recipe.get(section, {}).get("name")
+    name = recipe.get(section, {}).get("name", wanted.get(f"{section}.name"))
     if section not in ROLES or name is None or option == "name":
         return True
     if section in HEADS and option in signature(HEADS[section])[1]:
@@ -469,8 +500,10 @@ def build(
     from ludus.networks.check import batch_norm, check_roles
 
     method, parts = _method(recipe["method"]["name"]), dict(modules or {})
-    given = {"shape": form.shape, "condition": form.conditions, "classes": form.classes, "bounded": form.bounded,
-             "pixels": pixels or {}, "offset": form.scaling.offset, "scale": form.scaling.scale}  # fmt: skip
+    given = {"shape": form.shape, "condition": form.conditions, "classes": form.classes, "labels": form.conditions,
+             "bounded": form.bounded, "pixels": pixels or {}, "offset": form.scaling.offset,
+             "scale": form.scaling.scale}  # fmt: skip
+    _check_told(recipe, form)
     lens, batch = _lens(recipe, form), recipe["sampler"]["batch"]
     pack = (lens or {}).get("pack", 1)
     _check_bits(recipe, form)
@@ -478,7 +511,7 @@ def build(
         raise UserError(f"{recipe['method']['name']} draws z from a prior that stays as it is: prior.name=gaussian")
     if "sigma" in (pixels or {}) and recipe.get("decoder", {}).get("sigma") != "given":
         raise UserError("data.sigma is what decoder.sigma=given takes: say that too, or leave data.sigma out")
-    for role in sorted(roles(recipe["method"]["name"]), key="prior".__ne__):  # the prior first: others need its size
+    for role in sorted(roles(recipe["method"]["name"]), key=_turn):
         wider = {"condition": 0} if role in method.blind else {}
         if role == "discriminator":
             seen = (given["latent"],) if method.sees == "z" else form.shape
@@ -493,6 +526,9 @@ def build(
             parts[role] = _headed(recipe, role, parts[role], given | ({} if role == "decoder" else wider))
         if role == "prior":
             given |= {"latent": parts[role].dimension, "squashed": getattr(parts[role], "bounded", False)}
+            given |= {"prior": parts[role]}
+        if role == "discriminator":
+            given |= {"discriminator": parts[role]}
     check_roles(parts, form.shape, form.conditions, method.sees, method.blind, pack)
     for role, part in parts.items():
         if batch_norm(part) and batch == (pack if role == "discriminator" else 1):
@@ -500,6 +536,24 @@ def build(
     if lens is not None:
         parts["discriminator"] = load_object(SECTIONS["lens"])(parts["discriminator"], **lens)
     return load_object(method.path)(**parts, **options(recipe, "method"))
+
+
+def _turn(role: str) -> int:
+    """The prior is made first, since others need its size, then the discriminator, whose features others may see."""
+    return {"prior": 0, "discriminator": 1}.get(role, 2)
+
+
+def _check_told(recipe: dict, form: "Form") -> None:
+    """Raises UserError where a method learns labels, and the data come with none, or with others."""
+    name = recipe["method"]["name"]
+    needs = _method(name).needs
+    if needs and not form.conditions:
+        raise UserError(f"{name} learns labels: give those that are known with --condition, NaN where they are not")
+    if needs == "classes" and not form.classes:
+        raise UserError(f"{name} learns one column of classes, and {form.name} comes with values or several columns: "
+                        "say --set data.condition_kind=classes, or choose one column")  # fmt: skip
+    if needs == "classes" and form.classes == 1:
+        raise UserError(f"{name} tells classes apart, and all labels of {form.name} are one: give two at least")
 
 
 def _check_bits(recipe: dict, form: "Form") -> None:
@@ -524,6 +578,8 @@ def _lens(recipe: dict, form: "Form") -> dict | None:
     if "augment" in on and (form.kind == "points" or method.sees == "z"):
         what = f"{form.name} are points" if form.kind == "points" else "this discriminator sees latents"
         raise UserError(f"lens.augment and ada are for images, to shift and to cut; {what}")
+    if given.get("pack", 1) > 1 and "recogniser" in roles(recipe["method"]["name"]):
+        raise UserError(f"{recipe['method']['name']} reads the codes of each x by itself: lens.pack=1")
     if batch % given.get("pack", 1):
         raise UserError(f"lens.pack: packs of {given['pack']} do not divide a batch of {batch}")
     return given if on else None

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -18,16 +18,24 @@ from ludus.data.rows import fill_of
 from ludus.data.sampler import binarised
 from ludus.data.sources import array, check_numbers
 from ludus.errors import UserError, at_least, unknown
-from ludus.game import Decodes, Encodes, Game, HasLikelihood
-from ludus.inference import latents
+from ludus.game import Decodes, Encodes, Game, HasLikelihood, Labels, Recognises
+from ludus.inference import directions, inversion, labels, latents
+from ludus.inference.directions import Directions
 from ludus.inference.evidence import Evidence, evidence
+from ludus.inference.inversion import Inversion
+from ludus.inference.labels import Labelled
 from ludus.inference.posterior import Posterior
+from ludus.metrics.labels import Temperature
 from ludus.networks.decoders import Decoder
 from ludus.networks.priors import Gaussian
 from ludus.runs import store
 from ludus.terminal import counting, say
 from ludus.trainer import load_weights, under
 
+if TYPE_CHECKING:
+    from ludus.inference.calibration import Calibration
+
+FEWEST = 20  # cases, and draws, below which a calibration tells nothing
 AT_ONCE = 1024  # rows that go through a network together, to bound memory
 
 
@@ -97,25 +105,121 @@ class Run:
         return self.form.to_user(torch.cat(parts).numpy())
 
     def reconstruct(self, x: Any, c: Any = None, *, sample: bool = False, seed: int = 0) -> np.ndarray:
-        """What decoding makes of the codes of x: E[x | z] at the mean z of q(z|x), or at a draw of it."""
+        """What decoding makes of the codes of x: E[x | z] at the mean z of q(z|x), or at a draw of it.
+
+        Without c, where the method labels rows itself (icgan), their labels are what it takes them for.
+        """
         q = self.encode(x, c)
+        if c is None and isinstance(self.game, Labels):
+            c = self.label(x).labels
         return self.decode(q.sample(1, seed)[0] if sample else q.mean, c)
+
+    def invert(self, x: Any, c: Any = None, restarts: int = 4, *, weight: float = 0.0, seed: int = 0) -> Inversion:
+        """The z whose picture is nearest to each row, argmin_z |x − E[x | z, c]|², whether the method encodes or not.
+
+        The best of `restarts` descents, as `inversion.invert` has them. They start at draws of the prior; where the
+        method encodes, at its guess and at equal steps from there to such draws. The Inversion holds arrays:
+        `z` (n, d), `residual` (n,), a root mean square in the user's units, and that of each of the `restarts` (n, R).
+        weight: of |z|² / d beside the mean square, in the network's units, for a Gaussian prior.
+        """
+        game = self._able(Decodes, "decoder")
+        at_least("restarts", restarts, 1)
+        if not weight >= 0 or (weight and not isinstance(game.prior, Gaussian)):
+            raise UserError(f"weight = {weight}: at least 0, and 0 unless the prior is gaussian")
+        x = self._rows(x)
+        c, live = self._given(c, len(x)), self._live()
+        bounded = getattr(game.prior, "bounded", False)
+        share = torch.linspace(0, 1, restarts)[:, None, None] if isinstance(game, Encodes) else torch.ones(1, 1, 1)
+        with seeds.measuring(game, seed), counting(len(x), "rows") as count:
+
+            def part(rows: slice, c: Tensor | None) -> Inversion:
+                v, c = x[rows], None if c is None else c.repeat(restarts, 1)
+                start = game.prior.sample(restarts * len(v), c).view(restarts, len(v), -1)
+                if isinstance(game, Encodes):
+                    start = torch.lerp(game.posterior(v, None if c is None else c[: len(v)]).mean, start, share)
+                return inversion.invert(
+                    lambda z: game.decode(z, c), v, start, live=live, bounded=bounded, weight=weight,
+                    count=lambda done: count(rows.start + int(done * len(v))),
+                )  # fmt: skip
+
+            parts = _blocks(len(x), c, part, max(1, AT_ONCE // restarts))
+        z, *residuals = (torch.cat(part).numpy() for part in zip(*parts))
+        return Inversion(z, *(self.form.scaling.scale * each.astype(float) for each in residuals))
+
+    def edit(self, x: Any, to: Any, c: Any = None) -> np.ndarray:
+        """x with another condition: E[x | z, `to`] at the mean z of q(z | x, c), which keeps what z holds."""
+        return self.decode(self.encode(x, c).mean, to)
+
+    def codes(self, x: Any, c: Any = None) -> dict[str, np.ndarray]:
+        """What the network Q reads in each row: "category 0" (n, K), probabilities, for each category, and "values"."""
+        game = self._able(Recognises, "codes")
+        x = self._rows(x)
+        c = self._given(c, len(x))
+        with seeds.measuring(game, seed=0):
+            numbers = torch.cat(_blocks(len(x), c, lambda rows, c: game.recognise(x[rows], c)))
+        categories, values = game.prior.parts(numbers)
+        found = {f"category {i}": each.softmax(1).numpy() for i, each in enumerate(categories)}
+        return found | ({"values": values.numpy()} if game.prior.values else {})
 
     def interpolate(self, a: Any, b: Any, steps: int = 8, path: str = "linear", c: Any = None) -> np.ndarray:
         """`steps` pictures between two latents (d,), both included, as `latents.interpolate` says."""
         return self.decode(latents.interpolate(a, b, steps, path), c)
 
     def traverse(
-        self, z: Any = None, which: Any = None, steps: int = 9, width: float = 2.0, c: Any = None
+        self, z: Any = None, which: Any = None, steps: int = 9, width: Any = 2.0, c: Any = None
     ) -> np.ndarray:
         """Pictures along one latent after another, (latents, steps, ...), from −width to +width, the others as in z.
 
-        z (d,): 0 by default.    which: the numbers of the latents; all by default.
+        z (d,): 0 by default.    which: the numbers of the latents, all by default; or directions (k, d).
+        width: in units of z, one for all or one each. A prior's bounds are kept to.
         """
-        d = self._able(Decodes, "decoder").prior.dimension
+        prior = self._able(Decodes, "decoder").prior
+        d = prior.dimension
         walks = latents.traverse(np.zeros(d) if z is None else z, range(d) if which is None else which, steps, width)
+        walks = walks.clip(-1, 1) if getattr(prior, "bounded", False) else walks
         found = self.decode(walks.reshape(-1, walks.shape[-1]), c)
         return found.reshape(*walks.shape[:2], *found.shape[1:])
+
+    def directions(
+        self,
+        kind: Literal["pca", "ganspace", "sefa", "supervised"] = "ganspace",
+        x: Any = None,
+        c: Any = None,
+        *,
+        factors: Any = None,
+        k: int = 8,
+        seed: int = 0,
+    ) -> Directions:
+        """At most k directions in latent space, and how much each changes the picture: see `inference.directions`.
+
+        pca: of the codes of x, by default the 64 examples that the run keeps.    ganspace: principal components of an
+        early layer over draws of z.    sefa: of the weight of the first layer.    supervised: one for each of `factors`
+        (n, k) of rows x; without x, factors(x) -> (n, k) measures generated rows, in the user's units.
+        The Directions hold arrays; `effect` and `control` are in the user's units. c: as for `sample`, or of rows x.
+        """
+        encodes = x is not None or kind == "pca"
+        game = self._able(Encodes, "encoder") if encodes else self._able(Decodes, "decoder")
+        if kind not in directions.KINDS:
+            raise unknown("kind", kind, directions.KINDS)
+        at_least("k", k, 1)
+        if (factors is not None) != (kind == "supervised"):
+            raise UserError("kind='supervised' needs factors, and no other kind takes them")
+        if x is not None and kind not in ("pca", "supervised"):
+            raise UserError(f"{kind} looks at no data: leave out x")
+        with seeds.measuring(game, seed):
+            z, c = self._codes(x, c, kind)
+            if kind == "pca":
+                found = directions.pca(z, k)
+            elif kind == "supervised":
+                found = directions.supervised(self._factors(factors, x, z, c), z)
+            else:
+                layer, h = directions.early(game, game.decode, z, c)
+                found = directions.sefa(layer, z.shape[1], k) if kind == "sefa" else directions.ganspace(h, z, k)
+            limit = 1.0 if getattr(game.prior, "bounded", False) else None
+            *about, effect, control = directions.measured(game.decode, z, c, *found, self._live(), limit)
+        scale = self.form.scaling.scale
+        vectors, spread, share = (each.numpy() for each in about)
+        return Directions(vectors, spread, share, scale * effect.numpy(), tuple(scale * each for each in control))
 
     def attribute_vector(self, x: Any, has: Any, c: Any = None) -> np.ndarray:
         """The direction in latent space in which rows with an attribute lie, (d,): add it to z, and decode."""
@@ -128,6 +232,30 @@ class Run:
         with seeds.measuring(self.game, seed=0):
             draws = None if isinstance(self.game.prior, Gaussian) else self.game.prior.sample(10_000).numpy()
         return self.decode(latents.sheet(side, draws), c)
+
+    # Which label x has
+
+    def label(self, x: Any) -> Labelled:
+        """What the run takes each row for: an `inference.labels.Labelled` of arrays, `labels`, `probabilities`,
+        `confidence`. Raises UserError where the method learns no labels.
+
+        Probabilities are calibrated by a temperature, if there were enough held-out labels when the run ended.
+        """
+        return labels.labelled(self.form.condition, self.labels_of(self._rows(x)), self._temperatures())
+
+    def labels_of(self, x: Tensor | np.ndarray) -> np.ndarray:
+        """E[c | x] of rows in the network's range, as the network has it."""
+        game, x = self._able(Labels, "labels"), torch.as_tensor(x)
+        with seeds.measuring(game, seed=0):
+            return torch.cat(_blocks(len(x), None, lambda rows, _: game.label(x[rows]))).numpy()
+
+    def _temperatures(self) -> list[Temperature]:
+        """Those that were fitted when the run ended, if it has."""
+        kept = session.kept_labels(self.folder)
+        if kept.get("turn") == self.turn:
+            return [Temperature(**each) for each in kept["temperatures"]]
+        why = "the run is not complete, `ludus resume` ends it"
+        return [Temperature(why=why) for column in self.form.condition.columns if column.labels]
 
     # How probable x is
 
@@ -167,6 +295,47 @@ class Run:
             say(f"half of the rows rest on fewer than 5 of {draws} draws: take more, or method='ais'")
         return found._replace(value=found.value - self._jacobian())
 
+    # Whether its posterior may be believed
+
+    def calibrate(
+        self, n: int = 500, draws: int = 199, seed: int = 0, *, observed: Any = None, data: Any = None
+    ) -> "Calibration":
+        """Tests of the posterior on n cases with so many draws each, and one verdict (`inference.calibration`).
+
+        Without data, of q(z|x): z from the prior, x from the run's own generator. Passing shows that the encoder
+        inverts this generator, not that the generator is right. observed: rows of the user's; are they like the
+        model's own, all together and one by one?
+        data: (x, c), pairs of points and their condition, not trained on; then the draws are x ~ p(x | c), whatever the
+        method, as a posterior of x given c, and each column of x is tested in the user's units.
+        Raises UserError where the game has no encoder, for fewer than 20 cases or draws, and for rows that do not fit.
+        `ludus.calibrate.write` makes a page of what is returned.
+        """
+        from ludus import calibrate  # with scipy and scikit-learn, which take a second
+
+        at_least("n", n, FEWEST)
+        at_least("draws", draws, FEWEST)
+        if data is None:
+            game = self._able(Encodes, "encoder")
+            blind = "encoder" in recipes.METHODS[self.recipe["method"]["name"]].blind
+            rows = None if observed is None else self._rows(observed)
+            if rows is not None and self.recipe["sampler"].get("binarise"):
+                with seeds.forked(torch.device("cpu"), seed):
+                    rows = binarised(rows)
+            with seeds.measuring(game, seed):
+                scale = self.form.scaling.scale
+                return calibrate.of_generator(game, self._drawn, blind, scale, n, draws, seed, rows)
+        if observed is not None:
+            raise UserError("observed rows are compared with an encoder's: leave them out, or leave out data")
+        if self.form.kind != "points" or not self.form.conditions:
+            raise UserError("pairs (x, c) are for runs on points with a condition: leave out data, to test an encoder")
+        x, c = data
+        if c is None:
+            raise UserError("data are pairs: give the condition of each row too")
+        given = self._given(c, len(self._rows(x)))  # of the shape, and finite
+        x = np.asarray(array(x, "x").rows(0, len(given)), float).reshape(len(given), -1)
+        with seeds.measuring(self.game, seed):
+            return calibrate.of_pairs(self.game, self.form, x, given, n, draws, seed)
+
     def _jacobian(self) -> float:
         """log |dx_user / dx_network| of a row: 0 where x is no density."""
         if not self.game.decoder.continuous:
@@ -201,17 +370,63 @@ class Run:
         session.check_support(self.game, rows, "x", range(len(rows)))
         return rows
 
+    def _live(self) -> Tensor | None:
+        """The pixels that are not masked, as the network has them."""
+        return torch.from_numpy(self.pixels["mask"]) if "mask" in self.pixels else None
+
+    def _codes(self, x: Any, c: Any, kind: str) -> tuple[Tensor, Tensor | None]:
+        """z in which directions are sought, and c of each: codes of x or of the examples, or draws of the prior."""
+        game = self.game
+        if x is None and kind != "pca":
+            n = max(1000, 10 * game.prior.dimension)
+            c = self._drawn(n) if c is None else self._given(c, n)
+            return game.prior.sample(n, c), c
+        if x is None and c is not None:
+            raise UserError("c is of the rows x: give these too")
+        if x is None:
+            x, c = (torch.from_numpy(self.examples[name]) if name in self.examples else None for name in ("x", "c"))
+            c = None if c is None else c[: len(x)]
+        else:
+            x = self._rows(x)
+            c = self._given(c, len(x))
+        return torch.cat(_blocks(len(x), c, lambda rows, c: game.posterior(x[rows], c).mean)), c
+
+    def _factors(self, factors: Any, x: Any, z: Tensor, c: Tensor | None) -> Tensor:
+        """Factors (n, k) of rows x, or of those that are generated from z. Raises UserError where they are none."""
+        if callable(factors):
+            if x is None:
+                parts = _blocks(len(z), c, lambda rows, c: self.game.decode(z[rows], c))
+                x = self.form.to_user(torch.cat(parts).numpy())
+            factors = factors(x)
+        elif x is None:
+            raise UserError("factors of which rows? give x too, or a function that measures generated rows")
+        values = np.asarray(factors)
+        if values.dtype.kind not in "biuf" or values.ndim not in (1, 2) or len(values) != len(z):
+            raise UserError(f"factors are {values.shape}, {values.dtype}: numbers (n, k), a row for each of {len(z)}")
+        if not np.isfinite(values).all():
+            raise UserError("factors hold a value that is not finite")
+        return torch.from_numpy(values.astype(float).reshape(len(z), -1))
+
     def _given(self, c: Any, n: int) -> Tensor | None:
-        """c encoded. Raises UserError where it is missing, unless the training data had unknown ones too."""
+        """c encoded. Raises UserError where it is missing, unless the training data had unknown ones too, and where it
+        is given to a generator that is not told."""
+        if self._untold:
+            if c is not None:
+                raise UserError(f"{self.recipe['method']['name']}'s generator is not told the condition: leave it out")
+            return None
         if c is not None:
             return torch.from_numpy(self.form.encode_condition(c, n))
         if self.form.conditions and not np.isnan(self.examples["c"]).any():
             raise UserError(f"this run on {self.form.name} has a condition, and was never trained without: give c too")
         return None
 
+    @property
+    def _untold(self) -> bool:
+        return "generator" in recipes.METHODS[self.recipe["method"]["name"]].blind
+
     def _drawn(self, n: int) -> Tensor | None:
         """Conditions as the training data had them."""
-        if not self.form.conditions:
+        if not self.form.conditions or self._untold:
             return None
         rows = torch.from_numpy(self.examples["c"])
         return rows[torch.randint(len(rows), (n,))]

@@ -24,6 +24,7 @@ from ludus.callbacks.plan import Plan
 from ludus.callbacks.progress import Progress
 from ludus.callbacks.signals import stopping
 from ludus.callbacks.snapshot import Snapshot
+from ludus.data.condition import check_raw, word
 from ludus.data.form import Form
 from ludus.data.load import Data
 from ludus.data.sampler import Sampler
@@ -31,8 +32,11 @@ from ludus.doctor.findings import findings
 from ludus.doctor.watch import Doctor
 from ludus.errors import Diverged, Interrupted, UserError
 from ludus.figures.plane import drawable, plane
-from ludus.game import Batch, Encodes, Game
+from ludus.game import Batch, Encodes, Game, Labels, Recognises
+from ludus.inference import labels
 from ludus.inference.forecast import forecast
+from ludus.inference.labels import Labelled
+from ludus.metrics.labels import Temperature
 from ludus.networks.decoders import Decoder
 from ludus.report.page import Section, page
 from ludus.runs import folder, journal, store
@@ -75,6 +79,39 @@ def kept_data(path: Path) -> dict:
         return kept | {"form": Form.from_json(kept["form"]), "examples": examples, "fingerprint": kept["fingerprint"]}
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(f"data.json or examples.safetensors of {path} is missing or damaged ({error})") from None
+
+
+def label_temperatures(run: "Run", data: Data) -> None:
+    """Fits the temperatures of a complete run to the labels that are held out, and keeps them as labels.json."""
+    if not isinstance(run.game, Labels):
+        return
+    c = run.form.condition
+    found = labels.temperatures(c, run.labels_of(data.held_out_x), data.held_out_c) if len(data.held_out_x) else []
+    found = found or [Temperature(why="no row was held out") for column in c.columns if column.labels]
+    for each in found:
+        say(str(each))
+    kept = {"turn": run.turn, "temperatures": [each._asdict() for each in found]}
+    folder.write(run.folder / "labels.json", json.dumps(kept, indent=1))
+
+
+def kept_labels(path: Path) -> dict:
+    """labels.json of a run; nothing where it was not written."""
+    try:
+        return json.loads((path / "labels.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"labels.json of {path} is damaged ({error}): delete it, and do without calibration") from None
+
+
+def check_labels(recipe: dict, data: Data) -> None:
+    """Raises UserError where a method learns classes, and the training rows hold fewer than two labels of one."""
+    if recipes.METHODS[recipe["method"]["name"]].needs != "classes" or data.c is None:
+        return
+    for label, n in zip(data.form.condition.columns[0].labels, np.nansum(data.c, 0)):
+        if n < 2:
+            raise UserError(f"class {label} has {n:.0f} labelled rows to train on, two at least are needed: give more "
+                            "labels, or hold none out, --set data.held_out=0")  # fmt: skip
 
 
 def same_data(path: Path, data: Data) -> None:
@@ -167,6 +204,7 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
     device, seed = device_of(recipe["device"]), recipe["seed"]
     with seeds.forked(device, seed):
         game = recipes.build(recipe, data.form, modules, data.pixels).to(device)
+    check_labels(recipe, data)
     x, c = torch.from_numpy(data.x).to(device), None if data.c is None else torch.from_numpy(data.c).to(device)
     check_support(game, x, data.form.name, data.rows)
     if data.form.kind == "images":
@@ -176,7 +214,8 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
     held = Batch(torch.from_numpy(held_x).to(device), None if held_c is None else torch.from_numpy(held_c).to(device))
     averaging = Averaging(game, **recipes.options(recipe, "averaging"))
     metrics = path / "metrics.jsonl"
-    doctor = Doctor(metrics, Batch(x, c), held, say, **recipes.options(recipe, "doctor"))
+    told = None if "generator" in recipes.METHODS[recipe["method"]["name"]].blind else c  # else it had to respond to c
+    doctor = Doctor(metrics, Batch(x, told), held, say, **recipes.options(recipe, "doctor"))
     callbacks = [  # what a turn changes comes before what saves it; a plan is tried out once the start is saved
         Annealing(**recipes.options(recipe, "annealing")),
         ADA(**recipes.options(recipe, "ada")),
@@ -233,19 +272,42 @@ def comparison(form: Form, arrays: dict[str, np.ndarray]):
     return figures.side_by_side({name: form.pictures(array) for name, array in arrays.items()})
 
 
-def walk(run: "Run", which: list[int] | None, width: float, steps: int, c: str | None, film: bool) -> list:
-    """Figures of a traversal: a film's frames, each with all latents at one step; or one, a row for each latent."""
+def walk(
+    run: "Run", which: list[int] | None, width: float | None, steps: int, c: str | None, film: bool, along: str | None
+) -> list:
+    """Figures of a traversal: a film's frames, each with all latents at one step; or one, a row for each latent.
+
+    along: a kind of `Run.directions`, to walk along these in place of latents. width: else 2, or 3 standard deviations.
+    """
     if run.form.kind == "points":
         raise UserError(f"{run.form.name} are points, not pictures to be walked through: use run.traverse in Python")
     z, busiest = _example(run)
-    which = busiest if which is None else which
-    found = run.traverse(z, which, steps, width, c)
+    if along is None and which is None and isinstance(run.game, Recognises):
+        names, walks = run.game.prior.walk(torch.from_numpy(z), steps)
+        found = run.decode(walks.flatten(0, 1).numpy(), c)
+        found = found.reshape(*walks.shape[:2], *found.shape[1:])
+        return _walked(run, found, names, film)
+    if along is None:
+        which = busiest if which is None else which
+        names, width = [f"z{j}" for j in which], 2.0 if width is None else width
+    else:
+        kept = run.directions(along, c=None if along == "pca" else c)
+        which, names = kept.vectors, [f"{along} {j}" for j in range(len(kept.vectors))]
+        width = 3 * kept.spread if width is None else width
+        say(f"change of the picture along each: {', '.join(f'{each:.3g}' for each in kept.effect)}; "
+            f"along a random direction {kept.control[0]:.3g} ± {kept.control[1]:.2g}")  # fmt: skip
+    return _walked(run, run.traverse(z, which, steps, width, c), names, film)
+
+
+def _walked(run: "Run", found: np.ndarray, names: list[str], film: bool) -> list:
+    """Figures of walks (walks, steps, ...) in the user's units."""
+    steps = found.shape[1]
     found = np.stack([run.form.pictures(each) for each in found])
-    titles, limits = [f"z{j}" for j in which], figures.limits_of(run.form.pictures(run.form.to_user(run.examples["x"])))
+    limits = figures.limits_of(run.form.pictures(run.form.to_user(run.examples["x"])))
     if film:
-        return [figures.grid(found[:, i], limits=limits, titles=titles) for i in range(steps)]
+        return [figures.grid(found[:, i], limits=limits, titles=names) for i in range(steps)]
     flat = found.reshape(-1, *found.shape[2:])
-    titles = [f"z{j}" if not i else "" for j in which for i in range(steps)]
+    titles = [name if not i else "" for name in names for i in range(steps)]
     return [figures.grid(flat, limits=limits, columns=steps, titles=titles)]
 
 
@@ -258,6 +320,53 @@ def _example(run: "Run", most: int = 12) -> tuple[np.ndarray, list[int]]:
             return z, list(range(min(len(z), most)))
         mean = run.game.posterior(x, None if c is None else torch.from_numpy(c[: len(x)])).mean.numpy()
     return mean[0], [int(j) for j in np.argsort(-mean.var(0))[:most]]
+
+
+def truth(run: "Run", raw: np.ndarray, n: int, name: str) -> np.ndarray:
+    """The user's labels or values of n rows, encoded (n, K)."""
+    raw, columns = check_raw(raw, n, name), run.form.condition.columns
+    if raw.shape[1] != len(columns):
+        raise UserError(f"condition {name} has {raw.shape[1]} columns, this run was trained on {len(columns)}")
+    return run.form.condition.encode_rows(raw)
+
+
+def verdict(run: "Run", found: Labelled, truth: np.ndarray | None) -> list[str]:
+    """What is said of labels: whether they are calibrated, and how good they are where the truth (n, K) is known."""
+    lines = [str(each) for each in found.temperatures]
+    if truth is None:
+        return lines or ["values: nothing is known of their error without --condition"]
+    if found.probabilities is None:
+        off = run.form.condition.decode(truth) - found.labels
+        rms = np.sqrt(np.nanmean(np.square(off.reshape(len(off), -1)), 0))
+        return [f"root mean square error {', '.join(f'{each:.4g}' for each in rms)}"]
+    for name, v in labels.verdicts(run.form.condition, found, truth):
+        lines += [
+            f"{name}error rate {100 * v.error[0]:.2f} ± {100 * v.error[1]:.2f} % of {v.n:,} known labels",
+            f"{name}log-loss {v.nll[0]:.4f} ± {v.nll[1]:.4f} nats",
+            f"{name}calibration error (ECE) {100 * v.ece[0]:.2f} ± {100 * v.ece[1]:.2f} %; true probabilities would "
+            f"show {100 * v.floor[0]:.2f} ± {100 * v.floor[1]:.2f} % of as many",
+        ]
+    return lines
+
+
+def classes(run: "Run") -> list[str]:
+    """The names of the probabilities, in their order."""
+    return [word(label) for column in run.form.condition.columns for label in column.labels]
+
+
+def unsure(run: "Run", x: np.ndarray, found: Labelled, truth: np.ndarray | None):
+    """A figure of the 16 pictures that are labelled least surely, then the 16 most surely, each with its label and its
+    confidence; where the true one is another, it stands in brackets."""
+    if run.form.kind == "points" or found.confidence is None or found.confidence.ndim > 1:
+        raise UserError("a picture shows images by the class of one column: write the others with --out labels.h5")
+    order, names = np.argsort(found.confidence, kind="stable"), [word(each)[:12] for each in found.labels]
+    rows = order if len(x) <= 32 else np.concatenate([order[:16], order[-16:]])
+    titles = [f"{names[row]}  {found.confidence[row]:.2f}" for row in rows]
+    if truth is not None:
+        true = [word(each)[:12] for each in run.form.condition.decode(truth)]
+        other = [not np.isnan(truth[row, 0]) and true[row] != names[row] for row in rows]
+        titles = [f"{title}  ({true[row]})" if wrong else title for title, row, wrong in zip(titles, rows, other)]
+    return figures.grid(run.form.pictures(x[rows]), titles=titles, columns=4)
 
 
 def section(run: "Run") -> Section:

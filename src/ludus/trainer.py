@@ -52,6 +52,7 @@ class Trainer:
         play: whether each player answers the latest move, or all move at once; in the ways of `play.py`.
         consensus: weight of the consensus term in every player's gradient, which must be twice differentiable.
         every: periods in place of the game's own, {"discriminator": 2}: moves on every second turn.
+        stages: shares of the turns in which a player moves, {"encoder": [0.6, 1.0]}; others move in all.
         hold_above: a player is held while its accuracy is above its limit, {"discriminator": 0.8}.
         hold_below: a player is held while the norm of its gradient is below this multiple of the others' largest.
         balance: margin beyond which the stronger of discriminator and generator waits, see `play.balance`; 0: off.
@@ -73,6 +74,7 @@ class Trainer:
         play: Literal["alternate", "simultaneous", "extragradient", "optimistic"] = "alternate",
         consensus: NotNegative = 0.0,
         every: dict[str, Count] | None = None,
+        stages: dict[str, tuple[Share, Share]] | None = None,
         hold_above: dict[str, float] | None = None,
         hold_below: dict[str, Positive] | None = None,
         balance: NotNegative = 0.0,
@@ -81,7 +83,9 @@ class Trainer:
             raise UserError(f"steps = {steps}: a run has at least one turn")
         self.game, self.sampler, self.callbacks = game, sampler, list(callbacks)
         self.device = next(game.parameters()).device
-        self.players = _players(game, every or {}, {**(rates or {}), **(hold_above or {}), **(hold_below or {})})
+        named = (rates, stages, hold_above, hold_below)
+        self.players = _players(game, every or {}, [name for given in named for name in given or ()])
+        self.stages = _stages(stages or {}, self.players)
         self.parameters = {name: player.parameters for name, player in self.players.items()}
         for name, owned in self.parameters.items():
             if not owned:
@@ -256,12 +260,26 @@ def load_weights(game: Game, weights: dict[str, Tensor]) -> None:
         raise UserError(f"the checkpoint does not fit the networks: {first}") from None
 
 
-def _players(game: Game, every: dict[str, int], others: dict) -> dict[str, Player]:
+def _players(game: Game, every: dict[str, int], others: list[str]) -> dict[str, Player]:
     players = dict(game.players)
     for name in [*every, *others]:
         if name not in players:
             raise unknown("player", name, players)
     return players | {name: dataclasses.replace(players[name], every=period) for name, period in every.items()}
+
+
+def _stages(stages: dict[str, tuple[float, float]], players: dict[str, Player]) -> dict[str, tuple[float, float]]:
+    """The stages. Raises UserError where one is empty, or nobody moves."""
+    for name, (begin, end) in stages.items():
+        if begin >= end:
+            raise UserError(f"stages: the {name} moves from {begin:g} to {end:g} of the turns, which is never")
+    spans = sorted(stages.get(name, (0.0, 1.0)) for name in players)
+    reached = 0.0
+    for begin, end in [*spans, (1.0, 1.0)]:
+        if begin > reached:
+            raise UserError(f"stages: nobody moves from {reached:g} to {begin:g} of the turns")
+        reached = max(reached, end)
+    return stages
 
 
 def _check_balance(game: Game, margin: float) -> None:

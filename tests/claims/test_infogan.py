@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from by_hand import N, Fixed, assert_same, gradient_of
+from by_hand import N, assert_same, gradient_of
 from coded import D, K
 from hybrid import OPTIONS, Hand, says_fake, says_real
 from torch import nn

@@ -11,6 +11,7 @@ from ludus.data.files import check_budget
 from ludus.errors import UserError, unknown
 
 MANY = 100  # more distinct integers than this are rarely classes: the user must say
+UNKNOWN = ("nan", "")  # what `word` makes of a label that nobody knows
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Column:
     def encode(self, values: np.ndarray | Sequence[Any]) -> np.ndarray:
         """n labels or numbers -> (n, width) float32; NaN and None are "unknown".
 
-        Raises UserError for another class, and for a number that is beyond float32 once scaled.
+        An empty text is unknown, too. Raises UserError for another class, and for a number that is beyond float32 once
+        scaled.
         """
         if not self.labels:
             plain = isinstance(values, np.ndarray) and values.dtype.kind in "buif"
@@ -53,13 +55,19 @@ class Column:
         for row, value in zip(codes, values, strict=True):
             key = word(value)
             key = key if key in place else numeral(key)
-            if value is None or (key == "nan" and key not in place):
+            if value is None or (key in UNKNOWN and key not in place):
                 row[:] = np.nan
             elif key in place:
                 row[place[key]] = 1
             else:
                 raise unknown("class", word(value), place)
         return codes
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """(n, width) of the network -> (n,): the label of the largest number, or the value in the user's units."""
+        if self.labels:
+            return np.asarray(self.labels)[codes.argmax(1)]
+        return codes[:, 0].astype(np.float64) * self.scale + self.offset
 
 
 def word(value: Any) -> str:
@@ -122,6 +130,15 @@ class Condition:
         """The user's rows (n, columns) -> (n, K)."""
         return np.concatenate([column.encode(raw[:, i]) for i, column in enumerate(self.columns)], axis=1)
 
+    def parts(self, codes: np.ndarray) -> list[np.ndarray]:
+        """What of (n, K) is of each column, (n, width)."""
+        return np.split(codes, np.cumsum([column.width for column in self.columns])[:-1], axis=1)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """(n, K) of the network, E[c | x] -> the user's labels and values, (n,) or (n, columns); `encode` backwards."""
+        found = [column.decode(part) for column, part in zip(self.columns, self.parts(codes), strict=True)]
+        return found[0] if len(found) == 1 else np.stack(found, 1)
+
     def rows(self, values: Any) -> list[list[Any]]:
         """Whatever was given, as rows of one entry for each column."""
         wide = len(self.columns)
@@ -156,8 +173,9 @@ def fit(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> tuple[Condi
     condition = Condition(tuple(columns))
     check_budget(f"condition {name}, one-hot,", (len(raw), condition.width), 4)
     notes = [f"condition {each}: {columns[i]}" for i, each in enumerate(names[:8])]
-    if raw.dtype.kind == "f" and np.isnan(raw).any():
-        notes.append(f"condition {name}: unknown (NaN) in {int(np.isnan(raw).any(1).sum()):,} of {len(raw):,} rows")
+    if (gaps := _gaps(raw)).any():
+        how = "NaN" if raw.dtype.kind == "f" else "an empty text"
+        notes.append(f"condition {name}: unknown ({how}) in {int(gaps.any(1).sum()):,} of {len(raw):,} rows")
     if len(columns) > 8:
         notes.append(f"condition {name}: and {len(columns) - 8} more columns")
     return condition, notes
@@ -170,9 +188,11 @@ def column(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> Column:
             count = int(np.isinf(raw).sum())
             raise UserError(f"condition {name} holds {count} infinite values: mark unknown ones as NaN")
         if np.isnan(raw).all():
-            raise UserError(f"condition {name} is NaN in every row")
+            raise UserError(f"condition {name} is NaN in every row: give those labels or values that are known")
     if kind == "classes" or (kind == "auto" and not is_float):
-        known = np.unique(raw[~np.isnan(raw)] if is_float else raw)
+        known = np.unique(raw[~_gaps(raw)])
+        if not len(known):
+            raise UserError(f"condition {name} is empty in every row: give those labels that are known")
         if kind == "auto" and len(known) > MANY:
             which = "classes" if raw.dtype.kind in "US" else "values (or classes)"
             raise UserError(
@@ -193,6 +213,13 @@ def column(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> Column:
         largest = f"{np.abs(values).max():.3g}"
         raise UserError(f"condition {name} is too large to be scaled, up to {largest}: use other units")
     return Column(offset=offset, scale=scale)
+
+
+def _gaps(raw: np.ndarray) -> np.ndarray:
+    """Where nothing is known: NaN, or an empty text."""
+    if raw.dtype.kind == "f":
+        return np.isnan(raw)
+    return np.char.str_len(np.char.strip(raw)) == 0 if raw.dtype.kind in "US" else np.zeros(raw.shape, bool)
 
 
 def label(value: Any) -> int | float | str:

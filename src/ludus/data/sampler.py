@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ludus.errors import UserError
 from ludus.game import Batch
-from ludus.ranges import Count
+from ludus.ranges import Count, Share
 
 
 class Sampler:
@@ -16,14 +16,27 @@ class Sampler:
     batch at an epoch's end is dropped (other rows each time).
     binarise: a pixel is black or white with its grey value as the probability, drawn anew each time it is seen
     (dynamic binarisation; Salakhutdinov & Murray 2008): what MNIST's likelihoods are quoted for.
+    labelled: this share of each batch comes first and is drawn with replacement from the rows whose c is known in full,
+    as (seed, epoch, position) say; the rest is as ever. Where few rows are labelled, most batches would have none.
     """
 
-    def __init__(self, x: Tensor, c: Tensor | None = None, seed: int = 0, *, batch: Count = 64, binarise: bool = False):
+    def __init__(
+        self,
+        x: Tensor,
+        c: Tensor | None = None,
+        seed: int = 0,
+        *,
+        batch: Count = 64,
+        binarise: bool = False,
+        labelled: Share = 0.0,
+    ):
         if not 1 <= batch <= len(x):
             raise UserError(f"batch {batch} does not fit {len(x)} training examples; give --batch {len(x)} or less")
         if binarise and x.abs().max() > 1:
             raise UserError("sampler.binarise takes grey values for probabilities: it needs data.scaling=minmax")
         self.x, self.c, self.batch, self.seed, self.binarise = x, c, batch, seed, binarise
+        self.labelled, self.first = labelled, round(labelled * batch)  # rows of a batch that are sure to be labelled
+        self.known = _labelled_rows(c, labelled, batch) if self.first else None
         self.seek(epoch=0, position=0)
 
     @property
@@ -36,14 +49,32 @@ class Sampler:
         self.epoch, self.position = epoch, position
         order = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
         self.order = torch.randperm(len(self.x), generator=order).to(self.x.device)
+        if self.known is not None:
+            n = len(self.x) // (self.batch - self.first)  # batches of an epoch
+            again = torch.randint(len(self.known), (n, self.first), generator=order)
+            self.again = self.known[again.to(self.x.device)]
 
     def __next__(self) -> Batch:
-        if self.position + self.batch > len(self.x):
+        step = self.batch - self.first
+        if self.position + step > len(self.x):
             self.seek(self.epoch + 1, 0)
-        rows = self.order[self.position : self.position + self.batch]
-        self.position += self.batch
+        rows = self.order[self.position : self.position + step]
+        if self.known is not None:
+            rows = torch.cat([self.again[self.position // step], rows])
+        self.position += step
         x = self.x[rows]
         return Batch(binarised(x) if self.binarise else x, None if self.c is None else self.c[rows])
+
+
+def _labelled_rows(c: Tensor | None, share: float, batch: int) -> Tensor:
+    """The numbers of the rows that are known in full. Raises UserError where there are none."""
+    known = torch.zeros(0) if c is None else (~c.isnan().any(1)).nonzero()[:, 0]
+    if not len(known):
+        why = "the data come without a condition" if c is None else "no training row's condition is known"
+        raise UserError(f"sampler.labelled = {share:g} is a share of each batch with labels, and {why}")
+    if round(share * batch) == batch:
+        raise UserError(f"sampler.labelled = {share:g} leaves a batch of {batch} no row for the others: give less")
+    return known
 
 
 def binarised(x: Tensor) -> Tensor:

@@ -65,6 +65,8 @@ CALLS = {  # role: takes, gives
     "discriminator": ("x", "logits"),
     "encoder": ("x", "z"),
     "decoder": ("z", "x"),
+    "labeller": ("x", "labels"),
+    "recogniser": ("features", "numbers"),
 }
 
 
@@ -89,6 +91,10 @@ def check_roles(
         z = _latents(parts["prior"], 2 * pack, condition)
         c = z.new_zeros(len(z), condition) if condition else None
         rows = {"z": z, "x": z.new_zeros(len(z), *shape), "logits": z.new_zeros(2)}
+        rows["labels"] = z.new_zeros(len(z), condition)
+        if "recogniser" in networks:
+            rows["features"] = parts["discriminator"].features(rows["x"], c=c)
+            rows["numbers"] = z[:, : parts["prior"].numbers]
         for role, network in networks.items():
             takes, gives = CALLS[role]
             taken, seen = rows[takes], None if role in blind else c
@@ -106,9 +112,27 @@ def check_roles(
                 )
             if gives == "z":
                 raise UserError(f"{who}, z from the prior are {expected}: it must give one z for each x")
+            if gives in ("labels", "numbers"):
+                raise UserError(f"{who}, it must give {expected}: a row of {expected[1]} {gives} for each of two")
             if found == (2, 1):
                 raise UserError(f"{who}, logits are (2,): squeeze them, `.squeeze(1)`")
             raise UserError(f"{who} for x {tuple(taken.shape)}: logits are (2,), one number a sample")
+
+
+def trunk_of(role: str, network: nn.Module, shape: tuple[int, ...], condition: int) -> tuple[nn.Module, int]:
+    """The trunk of a network and its width: a discriminator's of the library without its head, or one's own network.
+
+    Raises UserError where it mixes rows by a minibatch layer, or does not give features (B, width).
+    """
+    if getattr(network, "minibatch", "none") != "none":
+        raise UserError(f"the {role} maps each row on its own: it has no minibatch layer")
+    features = network.features if hasattr(network, "minibatch") else network
+    with seeds.measuring(network):
+        c = torch.zeros(2, condition) if condition else None
+        found = called(role, "x", features, torch.zeros(2, *shape), c)
+    if found.dim() != 2:
+        raise UserError(f"the {role}'s network gave {tuple(found.shape)} for 2 rows: features are (batch, width)")
+    return features, found.shape[1]
 
 
 def called(role: str, argument: str, network: nn.Module, value: Tensor, c: Tensor | None) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 
 from ludus import seeds
 from ludus.errors import UserError
-from ludus.networks.check import called, check_features
+from ludus.networks.check import check_features
 from ludus.networks.layers import positive
 from ludus.ranges import Count, Many
 
@@ -41,6 +41,18 @@ class Codes(nn.Module):
         """Codes (..., numbers), or what a network says of them, as each category's K numbers, and the values'."""
         *categories, values = numbers.split([*self.categories, self.values], -1)
         return categories, values
+
+    def walk(self, z: Tensor, steps: int) -> tuple[list[str], Tensor]:
+        """The codes' names, and z (d,) with one code at a time taken through all that it may be, (codes, steps, d): the
+        classes of a category, each for as many steps as the others, or −1 to 1."""
+        names = [f"category {i}" for i in range(len(self.categories))] + [f"value {i}" for i in range(self.values)]
+        walks, at = z.repeat(len(names), steps, 1), 0
+        for walk, k in zip(walks, self.categories):
+            walk[:, at : at + k] = one_hot(torch.arange(steps) * k // steps, k).to(z)
+            at += k
+        for i, walk in enumerate(walks[len(self.categories) :]):
+            walk[:, at + i] = torch.linspace(-1, 1, steps)
+        return names, walks
 
     @property
     def entropy(self) -> float:
@@ -80,7 +92,7 @@ class Recogniser(nn.Module):
         check_features(discriminator, "the codes are read from them")
         with seeds.measuring(discriminator):
             c = torch.zeros(2, condition) if condition else None
-            width = called("discriminator's features", "x", discriminator.features, torch.zeros(2, *shape), c).shape[1]
+            width = discriminator.features(torch.zeros(2, *shape), c=c).shape[1]
         self.body = nn.Sequential(nn.Linear(width, hidden), nn.LeakyReLU(0.1), nn.Linear(hidden, prior.numbers))
 
     def forward(self, h: Tensor, c: None = None) -> Tensor:

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
-from ludus import seeds
 from ludus.errors import UserError, unknown
-from ludus.networks.check import called
+from ludus.networks.check import trunk_of
 from ludus.networks.laws import DiagonalGaussian, Implicit, Law, Point, Warped
 from ludus.ranges import Count
 
@@ -50,17 +49,9 @@ class Encoder(nn.Module):
             raise UserError(
                 f"encoder.posterior={posterior} has tails, this prior has none: prior.name=gaussian, or posterior=point"
             )
-        if getattr(network, "minibatch", "none") != "none":
-            raise UserError("an encoder maps each row on its own: it has no minibatch layer")
         self.latent, self.squashed, self.posterior = latent, squashed, posterior
         self.transforms, self.basis = transforms, basis
-        self.features = network.features if hasattr(network, "minibatch") else network  # the library's, or one's own
-        with seeds.measuring(network):
-            c = torch.zeros(2, condition) if condition else None
-            found = called("encoder", "x", self.features, torch.zeros(2, *shape), c)
-        if found.dim() != 2:
-            raise UserError(f"the encoder's network gave {tuple(found.shape)} for 2 rows: features are (batch, width)")
-        width = found.shape[1]
+        self.features, width = trunk_of("encoder", network, shape, condition)
         numbers = {"point": 1, "gaussian": 2, "flow": 2, "noise": 1 + basis}
         self.head = nn.Linear(width, numbers[posterior] * latent)
         self.flow = _flow(latent, width, transforms) if posterior == "flow" else None

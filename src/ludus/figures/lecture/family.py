@@ -39,7 +39,7 @@ def offered() -> dict[str, list[str]]:
         "variational autoencoders": [name for name in METHODS if "encoder" in roles(name) and name not in INVERSE],
         "Boltzmann machines": [],
         "generative stochastic networks": [],
-        "generative adversarial networks": [name for name in METHODS if "discriminator" in roles(name)],
+        "generative adversarial networks": [m for m in METHODS if {"discriminator", "generator"} & {*roles(m)}],
     }
 
 

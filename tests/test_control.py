@@ -1,0 +1,96 @@
+"""Runs that can be steered: codes that are read and walked through, labels that are changed."""
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+import ludus
+from ludus.cli import main
+from ludus.errors import UserError
+
+QUICK = {"snapshot.count": 0, "sampler.batch": 32, "doctor.mode": "off"}
+CODES = {"prior.categories": [2], "prior.values": 1, "prior.noise": 2}
+
+
+def command(monkeypatch, *words):
+    monkeypatch.setattr("sys.argv", ["ludus", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Pictures whose brighter half, left or right, is their class, at brightnesses of their own."""
+    draws = np.random.default_rng(0)
+    side, bright = draws.integers(2, size=200), draws.uniform(0.5, 1, 200)
+    x = np.zeros((200, 8, 8), np.float32)
+    x[side == 0, :, :4] = x[side == 1, :, 4:] = 1
+    return (x * bright[:, None, None]).astype(np.float32), side
+
+
+@pytest.fixture(scope="module")
+def coded(rows, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("infogan") / "run"
+    return ludus.train("infogan", rows[0], network="mlp", steps=600, run=folder, settings=QUICK | CODES)
+
+
+@pytest.fixture(scope="module")
+def invertible(rows, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("icgan") / "run"
+    settings = QUICK | {"prior.dimension": 2, "trainer.lr": 1e-3}
+    return ludus.train("icgan", *rows[:1], condition=rows[1], network="mlp", steps=1500, run=folder, settings=settings)
+
+
+def test_a_category_finds_the_classes(coded, rows):
+    """Which half is bright takes a bit, which is what the category holds; the classes may be exchanged."""
+    found = coded.codes(rows[0])
+    assert found["category 0"].shape == (200, 2) and found["values"].shape == (200, 1)
+    np.testing.assert_allclose(found["category 0"].sum(1), 1, rtol=1e-5)
+    agree = (found["category 0"].argmax(1) == rows[1]).mean()
+    assert max(agree, 1 - agree) > 0.95
+
+
+def test_codes_can_be_walked_through_and_written(coded, rows, tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", rows[0])
+    assert command(monkeypatch, "encode", coded.folder, tmp_path / "x.npy", "--out", tmp_path / "k.h5") == 0
+    with h5py.File(tmp_path / "k.h5") as file:
+        np.testing.assert_allclose(file["category 0"][:], coded.codes(rows[0])["category 0"], rtol=1e-6)
+    assert command(monkeypatch, "traverse", coded.folder, "--steps", 4, "--out", tmp_path / "k.gif") == 0
+    assert Image.open(tmp_path / "k.gif").n_frames == 6  # there and back
+
+
+def test_only_what_has_codes_is_asked_for_them(invertible, coded, rows):
+    with pytest.raises(UserError, match="no codes; these have: infogan"):
+        invertible.codes(rows[0])
+    with pytest.raises(UserError, match="no encoder"):
+        coded.edit(rows[0], 1)
+
+
+def test_an_edit_changes_the_label_and_keeps_the_rest(invertible, rows, tmp_path, monkeypatch):
+    """The bright half moves, and how bright it is stays: correlation with the original's over the rows."""
+    x, side = rows
+    left = invertible.edit(x, 0)
+    halves = lambda x: np.stack([x[:, :, :4].mean((1, 2)), x[:, :, 4:].mean((1, 2))], 1)  # noqa: E731
+    assert (halves(left).argmax(1) == 0).mean() > 0.95
+    assert np.corrcoef(halves(left).max(1)[side == 1], halves(x).max(1)[side == 1])[0, 1] > 0.8
+    np.save(tmp_path / "x.npy", x)
+    run, data = invertible.folder, tmp_path / "x.npy"
+    assert command(monkeypatch, "edit", run, data, "--to", 0, "--out", tmp_path / "left.npy") == 0
+    np.testing.assert_allclose(np.load(tmp_path / "left.npy"), left, atol=1e-6)
+    assert command(monkeypatch, "edit", run, data, "--to", 0, "--to", 1, "--out", tmp_path / "both.png") == 0
+    assert command(monkeypatch, "edit", run, data, "--to", 0, "--to", 1, "--out", tmp_path / "both.npy") == 2
+    assert command(monkeypatch, "edit", run, data, "--to", 5, "--out", tmp_path / "five.npy") == 2
+
+
+def test_the_labeller_knows_the_classes(invertible, rows):
+    found = invertible.label(rows[0])
+    assert (np.asarray(found.labels).ravel() == rows[1]).mean() > 0.95
+
+
+def test_a_reconstruction_needs_no_label(invertible, rows):
+    x, _ = rows
+    again = invertible.reconstruct(x)
+    np.testing.assert_array_equal(again, invertible.reconstruct(x, invertible.label(x).labels))
+    assert ((again - x) ** 2).mean() < 0.2 * x.var()
