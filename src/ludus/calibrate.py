@@ -15,7 +15,7 @@ from ludus.data.form import Form
 from ludus.errors import UserError
 from ludus.game import Decodes, Encodes, Game, HasDecoder, HasLikelihood
 from ludus.inference import calibration
-from ludus.inference.calibration import FEW, Calibration, Observed
+from ludus.inference.calibration import FEW, FEWEST, Calibration, Observed
 from ludus.inference.evidence import evidence
 from ludus.inference.posterior import Posterior
 from ludus.networks.decoders import Decoder
@@ -80,8 +80,8 @@ def of_pairs(
 ) -> Calibration:
     """p(x | c) of a game as the posterior of x given c, on pairs (x, c) that it has not seen; x (m, D) in the user's
     units, c (m, K). Of more than n pairs n are picked. To be called while the game is measured."""
-    if len(truth) < calibration.FEWEST:
-        raise UserError(f"{len(truth)} pairs: at least {calibration.FEWEST}, and {FEW} to tell much")
+    if len(truth) < FEWEST:
+        raise UserError(f"{len(truth)} pairs: at least {FEWEST}, and {FEW} to tell much")
     notes = []
     if len(truth) > n:
         notes = [f"{n:,} of {len(truth):,} pairs, picked by the seed"]

@@ -35,7 +35,6 @@ from ludus.trainer import load_weights, under
 if TYPE_CHECKING:
     from ludus.inference.calibration import Calibration
 
-FEWEST = 20  # cases, and draws, below which a calibration tells nothing
 AT_ONCE = 1024  # rows that go through a network together, to bound memory
 
 
@@ -312,8 +311,8 @@ class Run:
         """
         from ludus import calibrate  # with scipy and scikit-learn, which take a second
 
-        at_least("n", n, FEWEST)
-        at_least("draws", draws, FEWEST)
+        at_least("n", n, calibrate.FEWEST)
+        at_least("draws", draws, calibrate.FEWEST)
         if data is None:
             game = self._able(Encodes, "encoder")
             blind = "encoder" in recipes.METHODS[self.recipe["method"]["name"]].blind

@@ -105,7 +105,7 @@ def test_a_category_that_is_shown_has_all_its_entropy():
     torch.manual_seed(0)
     descent = torch.optim.Adam(game.recogniser.parameters(), 0.1)
     for _ in range(300):
-        found, seen = game.information(*game.drawn(Batch(torch.zeros(256, 4))), None)
+        _, found, seen = game.judged(*game.drawn(Batch(torch.zeros(256, 4))), None)
         assert seen["categories"] < math.log(3)
         descent.zero_grad()
         (-found).backward()

@@ -130,7 +130,7 @@ def guesses(truth: np.ndarray, seen: np.ndarray, first: np.ndarray) -> np.ndarra
 
     A tenth at a time, the first tenth at `first` (n, d). No centre depends on the truth of its own case or of a later
     one, so that coverages about them are independent and uniform for an exact posterior. Centres that know the data are
-    what finds a posterior that knows less, such as the prior, which is right on average (Lemos et al. 2023, section 3).
+    what finds a posterior that knows less, such as the prior, which is right on average (Lemos et al. 2023).
     """
     sd = seen.std(0)
     seen = (seen - seen.mean(0)) / np.where(sd > 0, sd, 1.0)

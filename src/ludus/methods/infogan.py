@@ -9,7 +9,7 @@ from ludus.game import Batch, Game, Generates, Loss, Player, Recognises
 from ludus.losses import adversarial
 from ludus.losses.penalties import half_square, value_and_slope
 from ludus.networks.check import check_rows_alone
-from ludus.networks.features import features_at
+from ludus.networks.features import features_at, seen
 from ludus.ranges import NotNegative
 
 BIBTEX = """@inproceedings{chen2016infogan,
@@ -69,37 +69,37 @@ class InfoGAN(Generates, Recognises, Game):
     def discriminator_loss(self, batch: Batch) -> Loss:
         with torch.set_grad_enabled(self.attached):
             z, fake = self.drawn(batch)
-        a_real, a_fake = (self.discriminator(x, c=batch.c) for x in (batch.x, fake))
-        information, seen = self.information(z, fake, batch.c)
+        a_real = self.discriminator(batch.x, c=batch.c)
+        a_fake, information, found = self.judged(z, fake, batch.c)
         terms = {"real": adversarial.real(a_real), "fake": adversarial.fake(a_fake)}
         terms["information"] = -self.weight * information
         if self.gamma:
             for name, x in (("r1", batch.x), ("r2", fake)):
                 slope = value_and_slope(lambda x: self.discriminator(x, c=batch.c), x)[1]
                 terms[name] = self.gamma * half_square(slope)
-        return Loss(terms, {"accuracy": adversarial.accuracy(a_real, a_fake), **seen})
+        return Loss(terms, {"accuracy": adversarial.accuracy(a_real, a_fake), **found})
 
     def generator_loss(self, batch: Batch) -> Loss:
         z, fake = self.drawn(batch)
-        information, _ = self.information(z, fake, batch.c)
-        cost = adversarial.heuristic(self.discriminator(fake, c=batch.c))
-        return Loss({"heuristic": cost, "information": -self.weight * information})
+        a_fake, information, _ = self.judged(z, fake, batch.c)
+        return Loss({"heuristic": adversarial.heuristic(a_fake), "information": -self.weight * information})
 
     def drawn(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """z and G(z), one for each row of the batch."""
         z = self.prior.sample(len(batch.x), batch.c)
         return z, self.generator(z, batch.c)
 
-    def information(self, z: Tensor, fake: Tensor, c: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """L_I in nats; and apart, for the categories, where it is at most Σ log K, and as R² for the values."""
-        numbers = self.recognise(fake, c)
+    def judged(self, z: Tensor, fake: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """a(x̃); L_I in nats; and apart, for the categories, where it is at most Σ log K, and as R² for the values."""
+        a, h = seen(self.discriminator, fake, c)
+        numbers = self.recogniser(h)
         categories, values = (each.mean() for each in self.prior.log_prob(numbers, z))
-        seen, (_, means), (_, truth) = {}, self.prior.parts(numbers), self.prior.parts(z[:, : self.prior.numbers])
+        found, (_, means), (_, truth) = {}, self.prior.parts(numbers), self.prior.parts(z[:, : self.prior.numbers])
         if self.prior.categories:
-            seen["categories"] = sum(math.log(k) for k in self.prior.categories) + categories
+            found["categories"] = sum(math.log(k) for k in self.prior.categories) + categories
         if self.prior.values:
-            seen["values"] = 1 - 3 * (truth - means).square().mean()  # U[-1, 1] has the variance 1/3
-        return self.prior.entropy + categories + values, seen
+            found["values"] = 1 - 3 * (truth - means).square().mean()  # U[-1, 1] has the variance 1/3
+        return a, self.prior.entropy + categories + values, found
 
     def recognise(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         return self.recogniser(features_at(self.discriminator, "features", x, c))

@@ -29,6 +29,18 @@ def features_at(discriminator: nn.Module, layer: str, x: Tensor, c: Tensor | Non
     return caught[0].flatten(1)
 
 
+def seen(discriminator: nn.Module, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Logits a(x) (B,) and features (B, width): of one pass where these are a module and no lens stands before them."""
+    if isinstance(discriminator, Lensed) or not isinstance(discriminator.features, nn.Module):
+        return discriminator(x, c=c), features_at(discriminator, "features", x, c)
+    caught = []
+    hook = discriminator.features.register_forward_hook(lambda m, given, out: caught.append(out))
+    try:
+        return discriminator(x, c=c), caught[0].flatten(1)
+    finally:
+        hook.remove()
+
+
 def layer_of(discriminator: nn.Module, layer: str) -> str:
     """The dotted name of a layer, or "features", the last before the logit; "convolution" is the last one there is.
 
