@@ -94,3 +94,15 @@ def test_a_reconstruction_needs_no_label(invertible, rows):
     again = invertible.reconstruct(x)
     np.testing.assert_array_equal(again, invertible.reconstruct(x, invertible.label(x).labels))
     assert ((again - x) ** 2).mean() < 0.2 * x.var()
+
+
+def test_a_condition_outside_what_was_seen_is_said(tmp_path, capsys):
+    x = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
+    c = np.stack([np.linspace(10, 20, 100), np.zeros(100)], 1)
+    run = ludus.train("vae", x, condition=c, steps=2, run=tmp_path / "run", settings=QUICK)
+    capsys.readouterr()
+    for inside in ([10.0, 0.0], [20.4, 0.0], [np.nan, 0.0]):
+        run.sample(3, inside)
+    assert "extrapolated" not in capsys.readouterr().err
+    run.sample(3, [25.0, 0.0])
+    assert "condition 25 in column 0: the training data have 10" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from ludus.inference import labels
 from ludus.metrics.labels import Temperature, calibrated, ece, judged, tempered
 from ludus.networks.labeller import Labeller
 from ludus.networks.mlp import MlpDiscriminator
+from ludus.runs import journal
 
 QUICK = {"snapshot.count": 0, "doctor.mode": "off", "labeller.name": "mlp", "generator.name": "mlp", "trainer.lr": 2e-3}
 
@@ -295,6 +296,13 @@ def test_a_generator_that_is_not_told_takes_no_condition(moons):
     for ask in (lambda: run.sample(4, c="left"), lambda: run.decode(np.zeros((1, 32)), c="left")):
         with pytest.raises(UserError, match="ssgan's generator is not told the condition: leave it out"):
             ask()
+
+
+def test_the_doctor_does_not_ask_the_generator_to_follow_the_label(tmp_path):
+    settings = QUICK | {"doctor.mode": "watch", "doctor.every": 10}
+    ludus.train("ssgan", X, condition=CLASS, steps=10, run=tmp_path / "run", settings=settings)
+    (row,) = [row["doctor"] for row in journal.read(tmp_path / "run" / "metrics.jsonl") if "doctor" in row]
+    assert "energy" in row and "response" not in row
 
 
 def test_a_method_without_labels_says_who_has_them(tmp_path):

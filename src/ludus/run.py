@@ -414,7 +414,10 @@ class Run:
                 raise UserError(f"{self.recipe['method']['name']}'s generator is not told the condition: leave it out")
             return None
         if c is not None:
-            return torch.from_numpy(self.form.encode_condition(c, n))
+            codes = self.form.encode_condition(c, n)
+            for note in self.form.condition.beyond(codes, self.examples["c"]):
+                say(note)
+            return torch.from_numpy(codes)
         if self.form.conditions and not np.isnan(self.examples["c"]).any():
             raise UserError(f"this run on {self.form.name} has a condition, and was never trained without: give c too")
         return None

@@ -139,6 +139,19 @@ class Condition:
         found = [column.decode(part) for column, part in zip(self.columns, self.parts(codes), strict=True)]
         return found[0] if len(found) == 1 else np.stack(found, 1)
 
+    def beyond(self, codes: np.ndarray, seen: np.ndarray) -> list[str]:
+        """What to say of values among codes (n, K) that lie outside those seen, (m, K), by a twentieth of their range,
+        since what is kept of a run's are some of its rows."""
+        said = []
+        for i, (column, mine, theirs) in enumerate(zip(self.columns, self.parts(codes), self.parts(seen))):
+            low, high = np.nanmin(theirs), np.nanmax(theirs)
+            outside = np.abs(mine - (low + high) / 2) > 0.55 * (high - low) + 1e-6
+            if not column.labels and outside.any():
+                first, low, high = column.decode(np.array([[mine[outside][0]], [low], [high]]))
+                said.append(f"condition {first:.6g} in column {i}: the training data have {low:.6g} to {high:.6g}, so "
+                            "that what comes is extrapolated")  # fmt: skip
+        return said
+
     def rows(self, values: Any) -> list[list[Any]]:
         """Whatever was given, as rows of one entry for each column."""
         wide = len(self.columns)
