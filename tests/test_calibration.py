@@ -4,8 +4,8 @@ import json
 import math
 import sys
 import warnings
-from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -42,6 +42,9 @@ from ludus.networks.decoders import Decoder
 from ludus.networks.laws import DiagonalGaussian, Point
 from ludus.networks.priors import Gaussian
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from verdicts import cases, word
+
 QUICK = {"snapshot.count": 0, "sampler.batch": 16, "doctor.mode": "off"}
 
 
@@ -57,30 +60,6 @@ def treeless(monkeypatch):
     monkeypatch.setattr(calibration, "c2st_test", lambda *given: calibration.TwoSample(0.5, 0.5, 0.1, 1.0))
 
 
-# A world whose posterior is known: z ~ N(0, 1), x = z W + σ ε
-
-
-def cases(seed, kind="exact", n=300, L=199, d=2):
-    """(truth, draws, means, x) of the exact posterior of a linear Gaussian world, or of one that is wrong by design."""
-    draw, W, sigma = np.random.default_rng(seed), np.random.default_rng(5).normal(size=(d, 3)), 0.7
-    z = draw.normal(size=(n, d))
-    x = z @ W + sigma * draw.normal(size=(n, 3))
-    covariance = np.linalg.inv(np.eye(d) + W @ W.T / sigma**2)
-    mean, sd = x @ W.T @ covariance / sigma**2, np.sqrt(np.diag(covariance))
-    root = {"independent": np.diag(sd)}.get(kind, np.linalg.cholesky(covariance))
-    noise = draw.normal(size=(L + 50, n, d)) @ root.T
-    width = {"narrow": 0.7, "narrow, 0.8": 0.8, "narrow, 0.9": 0.9, "wide": 1.4, "wide, 1.2": 1.2}.get(kind, 1.0)
-    q = mean + width * noise + (0.4 * sd if kind == "biased" else 0)
-    if kind == "prior":
-        q = draw.normal(size=q.shape)
-    return z, q[:L], q[L:].mean(0), x
-
-
-def word(seed, kind, **sizes):
-    found = checks(*cases(seed, kind, **sizes), seed)
-    return verdict(found, [f"z{j}" for j in range(found.ranks.shape[1])]).word
-
-
 def at_least_95(hits, seeds):
     """No fewer than a test that hits in 95 % of seeds has, but once in 10,000."""
     return hits >= binom.ppf(1e-4, seeds, 0.95)
@@ -92,20 +71,12 @@ def test_the_exact_posterior_passes_and_a_narrow_one_is_caught():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [100, 300, 1000])
-@pytest.mark.parametrize(
-    "kind", ["exact", "narrow", "narrow, 0.8", "narrow, 0.9", "wide", "wide, 1.2", "biased", "independent", "prior"]
-)
-def test_verdicts_over_many_seeds(kind, n):
-    """The table of docs/calibration.md."""
+@pytest.mark.parametrize("kind", ["exact", "narrow", "wide", "biased", "prior"])
+def test_verdicts_over_many_seeds(kind):
+    """A column of the table of docs/calibration.md: the exact one passes in 95 % of seeds, what is far off in 5."""
     repeats = 1000 if kind == "exact" else 200
-    found = Counter(word(seed, kind, n=n) for seed in range(repeats))
-    passed = found["calibrated"]
-    print(f"\n{kind}, {n} cases: {repeats - passed} of {repeats} caught, {dict(found.most_common())}")
-    if kind == "exact":
-        assert at_least_95(passed, repeats)
-    elif n >= 300 and kind in ("narrow", "wide", "biased", "prior"):
-        assert repeats - passed >= 0.95 * repeats
+    caught = sum(word(seed, kind) != "calibrated" for seed in range(repeats))
+    assert at_least_95(repeats - caught, repeats) if kind == "exact" else caught >= 0.95 * repeats
 
 
 @pytest.mark.parametrize(

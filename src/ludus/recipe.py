@@ -143,8 +143,9 @@ METHODS = {
     "icgan": Method(
         "methods.icgan:ICGAN",
         points={**UNDONE_POINTS, "prior.dimension": 2, "method.gamma": 0.1, "trainer.stages": STAGES},
-        images={**UNDONE_IMAGES, "prior.dimension": 16, "sampler.batch": 128, "method.gamma": 1.0,
-                "trainer.stages": STAGES},
+        images={"trainer.lr": 1e-3, "trainer.betas": [0.5, 0.99], "trainer.rates": {"encoder": 2e-3},
+                "sampler.batch": 128, "annealing.decay": 0.05, "annealing.values": {"gamma": [1.0, 0.02]},
+                "encoder.posterior": "point", "prior.dimension": 16, "trainer.stages": STAGES},
         blind=("encoder", "labeller"), needs="condition",
     ),
 }
