@@ -540,8 +540,8 @@ def build(
 
 
 def _turn(role: str) -> int:
-    """The prior is made first, since others need its size, then the discriminator, whose features others may see."""
-    return {"prior": 0, "discriminator": 1}.get(role, 2)
+    """The prior is made first, since others need its size, and last what reads the discriminator's features."""
+    return {"prior": 0, "recogniser": 2}.get(role, 1)
 
 
 def _check_told(recipe: dict, form: "Form") -> None:

@@ -75,7 +75,8 @@ class ICGAN(Generates, Encodes, Labels, Game):
         terms = {"real": adversarial.real(a_real), "fake": adversarial.fake(a_fake) / 2}
         other = batch.c.roll(1, 0)
         wrong = ((other != batch.c) & ~other.isnan() & ~batch.c.isnan()).any(1)
-        a_wrong = self.discriminator(batch.x, c=other)[wrong]
+        a_wrong = self.discriminator(batch.x, c=other)
+        a_wrong = a_wrong[wrong.view(len(a_wrong), -1).any(1)]  # of a pack, where one label of it is
         terms["mismatched"] = nn.functional.softplus(a_wrong).sum() / max(len(a_wrong), 1) / 2
         if self.gamma:
             for name, x in (("r1", batch.x), ("r2", fake)):
