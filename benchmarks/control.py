@@ -104,7 +104,7 @@ def infogan(minutes: float, full: bool) -> dict:
 def values(minutes: float) -> dict:
     """Four values and no category on spots, whose column, row, width and brightness are known: rank correlations."""
     spots, _ = spots_of(20_000, 0)
-    settings = QUICK | {"prior.categories": [], "prior.values": 4, "prior.noise": 1}
+    settings = QUICK | {"prior.categories": [], "prior.values": 4, "prior.noise": 0}
     with tempfile.TemporaryDirectory() as folder:
         run = ludus.train("infogan", spots, network="mlp", minutes=minutes, run=f"{folder}/run", settings=settings)
     x, factors = spots_of(2000, 1)
@@ -144,7 +144,7 @@ def icgan(minutes: float, full: bool) -> dict:
                           settings=QUICK)  # fmt: skip
         spots, factors = spots_of(20_000, 0)
         other = ludus.train("icgan", spots, condition=factors[:, 2], network="mlp", minutes=minutes / 2,
-                            run=f"{folder}/spots", settings=QUICK | {"prior.dimension": 8})  # fmt: skip
+                            run=f"{folder}/spots", settings=QUICK | {"prior.dimension": 3})  # fmt: skip
         return {"MNIST": digits(run), "bar": "E_y ≥ 98 %", "spots": moved(other)}
 
 
@@ -154,8 +154,8 @@ def digits(run: "ludus.Run") -> dict:
     asked = np.random.default_rng(0).integers(10, size=2000)
     net, accuracy = mnist_quality.classifier()
     agree = float((mnist_quality.probabilities(net, run.edit(x[:2000], asked)).argmax(1) == asked).mean())
-    shown = {"data": x[:10], "reconstructed": run.reconstruct(x[:10])}
-    shown |= {f"as {digit}": run.edit(x[:10], digit) for digit in (0, 3, 7)}
+    shown = {"data": x[:9], "reconstructed": run.reconstruct(x[:9])}
+    shown |= {f"as {digit}": run.edit(x[:9], digit) for digit in (0, 3, 7)}
     (FIGURES / "icgan-edits.png").write_bytes(figures.png(figures.side_by_side(shown)))
     return {"turns": run.turn, "E_y right, %": round(100 * right, 2), "|z − E_z|² / d (1: useless)": undone(run),
             "a classifier sees the digit asked for, %": round(100 * agree, 1),
@@ -172,7 +172,7 @@ def undone(run: "ludus.Run", n: int = 2000) -> float:
 
 
 def spots_of(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian spots (n, 24, 24), and their column, row, width (pixels) and total brightness."""
+    """Gaussian spots (n, 24, 24), and their column, row, width (pixels) and brightness."""
     draws = np.random.default_rng(seed)
     column, row = draws.uniform(8, 16, (2, n))
     width, bright = draws.uniform(1.2, 3, n), draws.uniform(0.5, 1, n)
@@ -183,8 +183,8 @@ def spots_of(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measured(x: np.ndarray) -> np.ndarray:
-    """Column, row, width and total brightness of spots (n, 24, 24) by their moments, below 5 % of the peak left out."""
-    x = np.where(x > 0.05 * x.max((1, 2), keepdims=True), x, 0)
+    """Column, row, width and peak brightness of spots (n, 24, 24) by their moments, below 20 % of the peak left out."""
+    x = np.where(x > 0.2 * x.max((1, 2), keepdims=True), x, 0)
     at, total = np.arange(24), x.sum((1, 2))
     column, row = (x.sum(axis) @ at / total for axis in (1, 2))
     second = (x.sum(1) @ at**2 + x.sum(2) @ at**2) / total - column**2 - row**2
