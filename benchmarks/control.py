@@ -104,7 +104,9 @@ def infogan(minutes: float, full: bool) -> dict:
 def values(minutes: float) -> dict:
     """Four values and no category on spots, whose column, row, width and brightness are known: rank correlations."""
     spots, _ = spots_of(20_000, 0)
-    settings = QUICK | {"prior.categories": [], "prior.values": 4, "prior.noise": 0}
+    settings = QUICK | {"prior.categories": [], "prior.values": 4, "prior.noise": 1, "method.gamma": 1.0,
+                        "trainer.rates": {"discriminator": 5e-4}, "trainer.betas": [0.5, 0.99],
+                        "annealing.hold": 0.5, "annealing.decay": 0.03}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         run = ludus.train("infogan", spots, network="mlp", minutes=minutes, run=f"{folder}/run", settings=settings)
     x, factors = spots_of(2000, 1)

@@ -94,7 +94,7 @@ REFUSED = {
     "all unknown": (np.full(40, np.nan), HALF, "NaN in every row: give those labels"),
     "all empty": (np.array([""] * 40), {}, "empty in every row: give those labels"),
     "one class": (np.where(CLASS, 1, np.nan), HALF, "all labels of .* are one: give two at least"),
-    "values": (FEW, {}, "comes with values .*data.condition_kind=classes"),
+    "values": (FEW, {}, "is values: .*data.condition_kind=classes"),
     "two columns": (np.stack([CLASS, CLASS], 1), {}, "several columns"),
     "one label": (np.where(np.arange(40) < 3, CLASS, np.nan), HALF, "class 1 has 1 labelled row.*data.held_out=0"),
     "one label in training": (FEW, HALF | {"data.held_out": 0.9}, "class . has . labelled row.*data.held_out=0"),
@@ -267,7 +267,7 @@ def test_the_command_writes_labels_and_says_how_good_they_are(moons, monkeypatch
                               np.char.decode(written["labels"][:]), found.labels)  # fmt: skip
         assert np.array_equal(written["probabilities"], found.probabilities)
         assert np.array_equal(written["confidence"], found.confidence)
-        assert list(written.attrs["classes"]) == ["left", "right"] and written.attrs["turn"] == 1500
+        assert written["classes"].asstr()[:].tolist() == ["left", "right"] and written.attrs["turn"] == 1500
     code, out, _ = command(monkeypatch, capsys, *words, "--condition", f"{file}:/truth")
     rate = 100 * (found.labels != truth).mean()
     assert f"error rate {rate:.2f} ± " in out and "of 1,000 known labels" in out and "ECE" in out and "nats" in out

@@ -16,6 +16,12 @@ def test_classes_are_matched_whatever_they_are_called():
     assert matching.classes(wrong, truth).accuracy == pytest.approx(0.9)
 
 
+def test_labels_are_of_any_kind():
+    assert matching.classes([0, 1, 1, 0], [-1, 0, 0, -1])[0] == 1
+    found = matching.classes(["b", "a", "b"], [0.5, 1.5, 0.5])
+    assert found.accuracy == 1 and found.match == {"b": 0.5, "a": 1.5}
+
+
 def test_the_matching_is_one_to_one():
     """Two found classes that are both mostly one true class cannot both have it."""
     found, truth = np.array([0] * 5 + [1] * 4 + [1] * 2), np.array([0] * 5 + [0] * 4 + [1] * 2)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ludus import seeds
 from ludus.data.files import check_budget
 from ludus.data.form import Form
 from ludus.errors import UserError
@@ -52,7 +53,10 @@ def of_generator(
         raise UserError(f"the encoder gives {q.mean.shape[1]} of {truth.shape[1]} latents: there is nothing to compare")
     again = _in_parts(lambda rows: game.decode(torch.from_numpy(q.mean[rows]), _at(c, rows)), n)
     apart = tuple(unit * each for each in calibration.reconstruction(x.numpy(), again.numpy()))
-    seen = None if observed is None else _observed(game, conditions, x, observed, unit, seed)
+    seen = None
+    if observed is not None:
+        with seeds.forked(torch.device("cpu"), seed):  # what is drawn for it changes no other number
+            seen = _observed(game, conditions, x, observed, unit, seed)
     names = [f"z{j}" for j in range(truth.shape[1])]
     notes = _few(n)
     if q.deterministic:
@@ -98,8 +102,14 @@ def of_pairs(
             drawn[:, rows] = x.reshape(total, len(c[rows]), -1)
     if any(isinstance(part, Decoder) and part.counts for part in game.children()):
         drawn = np.round(drawn)  # float32, to the network's range and back, leaves 6.9999995
+    kept = truth.std(0) > 1e-9 * np.abs(truth).max(0)
+    if not kept.any():
+        raise UserError("every column of the truth is constant: there is nothing to test")
+    names = [f"column {j}" for j in np.flatnonzero(kept)]
+    notes += [f"column {j} is constant, and left out" for j in np.flatnonzero(~kept)]
+    truth, drawn = truth[:, kept], drawn[:, :, kept]
     found = calibration.checks(truth, drawn[:draws], drawn[draws:].mean(0), c.nan_to_num().numpy(), seed)
-    names, notes = [f"column {j}" for j in range(truth.shape[1])], (*notes, *_few(n), *_empty(found, n))
+    notes = (*notes, *_few(n), *_empty(found, n))
     verdict = calibration.verdict(found, names)
     return Calibration(verdict, names, n, True, truth, drawn.mean(0), found, notes=notes)
 
@@ -123,7 +133,8 @@ def _observed(
         again = _in_parts(lambda rows: game.decode(mean[rows]), len(observed))
         apart = tuple(unit * each for each in calibration.reconstruction(observed.numpy(), again.numpy()))
     p = calibration.conformal(mine, reference, model)
-    return Observed(len(mine), len(picked), calibration.mmd_test(model, mine[picked], seed=seed), p, apart)
+    mmd = calibration.mmd_test(model, mine[picked], seed=seed) if len(mine) > 1 else None  # of one row no law is seen
+    return Observed(len(mine), len(picked), mmd, p, apart)
 
 
 def _k_hat(game: HasLikelihood, x: Tensor, c: Tensor | None) -> np.ndarray:
@@ -174,16 +185,17 @@ def _empty(found: calibration.Checks, known: int) -> tuple[str, ...]:
 
 
 def write(found: Calibration, out: Path, title: str, about: dict[str, Any]) -> list[Path]:
-    """calibration.json, .html and .png in the folder `out`, and what the run was and was asked; gives their paths."""
+    """calibration.json, .html and .png in the folder `out`, of pairs calibration-pairs.*; gives their paths."""
     from ludus import figures
     from ludus.figures.calibration import calibration as drawing
 
-    kept = {"calibration.json": json.dumps(as_json(found, title, about), indent=1, ensure_ascii=False) + "\n",
-            "calibration.html": page(title, found, list(about.items())),
-            "calibration.png": figures.png(drawing(found))}  # fmt: skip
-    for name, content in kept.items():
-        folder.write(out / name, content)
-    return [out / name for name in kept]
+    name = "calibration-pairs" if found.pairs else "calibration"
+    kept = {f"{name}.json": json.dumps(as_json(found, title, about), indent=1, ensure_ascii=False) + "\n",
+            f"{name}.html": page(title, found, list(about.items())),
+            f"{name}.png": figures.png(drawing(found))}  # fmt: skip
+    for file, content in kept.items():
+        folder.write(out / file, content)
+    return [out / file for file in kept]
 
 
 def lines(found: Calibration) -> list[str]:
@@ -212,7 +224,7 @@ def as_json(found: Calibration, title: str, about: dict[str, Any]) -> dict:
     whole |= {"aggregate": found.aggregate._asdict() if found.aggregate else None,
               "reconstruction": _reconstruction(found.reconstruction), "k_hat": found.k_hat}  # fmt: skip
     whole["observed"] = seen and {
-        "n": seen.n, "compared": seen.compared, "mmd": seen.mmd._asdict(), "p of each row": seen.p,
+        "n": seen.n, "compared": seen.compared, "mmd": seen.mmd and seen.mmd._asdict(), "p of each row": seen.p,
         "reconstruction": _reconstruction(seen.reconstruction),
     }  # fmt: skip
     return _plain(whole)

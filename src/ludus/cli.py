@@ -143,6 +143,8 @@ def encode(
 
     trained, x, c = _opened(run, data, condition, out)
     if isinstance(trained.game, Recognises):
+        if draws:
+            raise UserError(f"--draws {draws}: codes are read as probabilities and values, and have no draws")
         found = trained.codes(x, c)
     else:
         q = trained.encode(x, c)
@@ -197,7 +199,8 @@ def edit(
         from ludus import session
 
         x, c = _shown(trained, x, c)
-        _draw(out, session.comparison(trained.form, {"data": x} | {each: trained.edit(x, each, c) for each in to}))
+        edited = {f"as {each}": trained.edit(x, each, c) for each in to}
+        _draw(out, session.comparison(trained.form, {"data": x} | edited))
     else:
         _write(out, {"edited": trained.edit(x, to[0], c)}, run=str(run), turn=trained.turn, data=data, to=to[0])
 
@@ -259,7 +262,8 @@ def label(
         _draw(out, session.unsure(trained, x, found, truth))
     else:
         arrays = {name: a for name, a in found._asdict().items() if name != "temperatures" and a is not None}
-        about = {"calibration": "; ".join(map(str, found.temperatures)), "classes": session.classes(trained)}
+        arrays |= {"classes": session.classes(trained)} if found.probabilities is not None else {}
+        about = {"calibration": "; ".join(map(str, found.temperatures))}
         _write(out, arrays, run=str(run), turn=trained.turn, data=data, **about)
 
 
@@ -272,7 +276,9 @@ def traverse(
     width: Annotated[
         float | None, typer.Option(min=0.01, max=100, help="To either side, in z's units; else 2, or 3 sd of --along.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=2, max=200, help="Pictures from one end to the other.")] = 15,
+    steps: Annotated[
+        int | None, typer.Option(min=2, max=200, help="Pictures from one end to the other; else 15, of codes 10.")
+    ] = None,
     condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value, or 0.5,1.2.")] = None,
 ) -> None:
     """Move each latent by itself and show what changes: a picture for each, in a film that goes there and back.

@@ -99,15 +99,16 @@ def consensus(trainer: "Trainer", name: str, field: Mapping[str, tuple[Tensor, .
 
 
 def every(trainer: "Trainer") -> list[str]:
-    """The players whose period ends on this turn, in the game's order: asynchronous training by counting; and whose
-    stage it is, the share of all turns in which a player moves."""
-    at = trainer.turn / trainer.steps
+    """The players whose stage it is and whose period ends on this turn, in the game's order: asynchronous training by
+    counting."""
+    due = [name for name, player in trainer.players.items() if (trainer.turn + 1) % player.every == 0]
+    return [name for name in due if on_stage(trainer, name)]
 
-    def due(name: str) -> bool:
-        begin, end = trainer.stages.get(name, (0, 1))
-        return (trainer.turn + 1) % trainer.players[name].every == 0 and begin <= at < end
 
-    return list(filter(due, trainer.players))
+def on_stage(trainer: "Trainer", name: str) -> bool:
+    """Whether this turn lies in the share of all turns in which a player moves."""
+    begin, end = trainer.stages.get(name, (0, 1))
+    return begin <= trainer.turn / trainer.steps < end
 
 
 def hold_above(limits: Mapping[str, float]) -> Schedule:

@@ -136,9 +136,8 @@ METHODS = {
         points={"trainer.lr": 1e-3, "trainer.betas": [0.5, 0.99], "sampler.batch": 128, "trainer.steps": 5000,
                 "annealing.hold": 0.5, "annealing.decay": 0.03, "method.gamma": 0.1,
                 "prior.name": "codes", "prior.noise": 4},
-        images={"trainer.lr": 1e-3, "trainer.betas": [0.5, 0.99], "trainer.rates": {"discriminator": 5e-4},
-                "sampler.batch": 128, "annealing.hold": 0.5, "annealing.decay": 0.03, "method.gamma": 1.0,
-                "prior.name": "codes"},
+        images={"trainer.lr": 1e-3, "trainer.betas": [0.5, 0.999], "trainer.rates": {"discriminator": 2e-4},
+                "sampler.batch": 128, "generator.norm": "batch", "discriminator.norm": "batch", "prior.name": "codes"},
     ),
     "icgan": Method(
         "methods.icgan:ICGAN",
@@ -551,8 +550,10 @@ def _check_told(recipe: dict, form: "Form") -> None:
     if needs and not form.conditions:
         raise UserError(f"{name} learns labels: give those that are known with --condition, NaN where they are not")
     if needs == "classes" and not form.classes:
-        raise UserError(f"{name} learns one column of classes, and {form.name} comes with values or several columns: "
-                        "say --set data.condition_kind=classes, or choose one column")  # fmt: skip
+        several = len(form.condition.columns) > 1
+        how = "choose one of its columns" if several else "say --set data.condition_kind=classes, if that is what it is"
+        what = "several columns" if several else "values"
+        raise UserError(f"{name} learns one column of classes, and the condition of {form.name} is {what}: {how}")
     if needs == "classes" and form.classes == 1:
         raise UserError(f"{name} tells classes apart, and all labels of {form.name} are one: give two at least")
 

@@ -42,7 +42,8 @@ class Run:
     """A run on disk, ready to draw from: the averaged game of its newest checkpoint that verifies.
 
     Attributes: `folder`; `recipe` (a dict); `game` (on the CPU, in eval mode); `form`, the way between the network's
-    range and the user's units; `turn`; `skipped`, checkpoints that were passed over, and why.
+    range and the user's units; `turn`; `skipped`, checkpoints that were passed over, and why; `unknown`, whether it was
+    trained with unknown conditions too.
 
     Everywhere x are rows in the user's units, shape and axis order, z are latents (n, d), and c is a class label or
     value as the user's data have them, one for all or one each; None is unknown.
@@ -52,7 +53,7 @@ class Run:
         self.folder, self.recipe = Path(path), read_recipe(Path(path))
         kept = session.kept_data(self.folder)
         self.form: Form = kept["form"]
-        self.notes, self.examples = kept["notes"], kept["examples"]
+        self.notes, self.examples, self.unknown = kept["notes"], kept["examples"], kept.get("unknown", True)
         self.pixels = {name: self.examples[name] for name in ("mask", "sigma") if name in self.examples}
         checkpoint = store.load(self.folder)
         self.turn, self.skipped, self.numbers = checkpoint.turn, checkpoint.skipped, checkpoint.state
@@ -85,7 +86,8 @@ class Run:
         """q(z | x, c) of each row. Raises UserError where the method has no encoder."""
         game = self._able(Encodes, "encoder")
         x, blind = self._rows(x), "encoder" in recipes.METHODS[self.recipe["method"]["name"]].blind
-        c = None if blind else self._given(c, len(x))
+        told = None if blind and c is None else self._given(c, len(x))  # checked, also where nobody is told
+        c = None if blind else told
         with seeds.measuring(game, seed=0):
             return Posterior(_blocks(len(x), c, lambda rows, c: game.posterior(x[rows], c)))
 
@@ -174,6 +176,8 @@ class Run:
         """
         prior = self._able(Decodes, "decoder").prior
         d = prior.dimension
+        if z is not None and np.shape(z) != (d,):
+            raise UserError(f"z is {np.shape(z)}: one latent, ({d},)")
         walks = latents.traverse(np.zeros(d) if z is None else z, range(d) if which is None else which, steps, width)
         walks = walks.clip(-1, 1) if getattr(prior, "bounded", False) else walks
         found = self.decode(walks.reshape(-1, walks.shape[-1]), c)
@@ -327,9 +331,9 @@ class Run:
             raise UserError("observed rows are compared with an encoder's: leave them out, or leave out data")
         if self.form.kind != "points" or not self.form.conditions:
             raise UserError("pairs (x, c) are for runs on points with a condition: leave out data, to test an encoder")
+        if not isinstance(data, (tuple, list)) or len(data) != 2 or data[1] is None:
+            raise UserError("data are pairs (x, c): true values, and the condition of each")
         x, c = data
-        if c is None:
-            raise UserError("data are pairs: give the condition of each row too")
         given = self._given(c, len(self._rows(x)))  # of the shape, and finite
         x = np.asarray(array(x, "x").rows(0, len(given)), float).reshape(len(given), -1)
         with seeds.measuring(self.game, seed):
@@ -348,6 +352,10 @@ class Run:
         if not isinstance(self.game, ability):
             able = [name for name, row in recipes.METHODS.items() if issubclass(recipes.load_object(row.path), ability)]
             raise UserError(f"{self.recipe['method']['name']} has no {what}; these have: {', '.join(able)}")
+        begin = self.recipe["trainer"].get("stages", {}).get("encoder", (0, 1))[0]
+        if ability is Encodes and begin and self.turn <= begin * self.numbers["steps"]:
+            at = f"turn {self.turn:,} of {self.numbers['steps']:,}, and its stage begins at {begin:.0%}"
+            raise UserError(f"the encoder has learned nothing yet ({at}): `ludus resume {self.folder}` goes on")
         return self.game
 
     def _rows(self, x: Any) -> Tensor:
@@ -415,10 +423,12 @@ class Run:
             return None
         if c is not None:
             codes = self.form.encode_condition(c, n)
+            if np.isnan(codes).any() and not self.unknown:
+                raise UserError("an unknown condition is asked for, and this run was never trained with one: give it")
             for note in self.form.condition.beyond(codes, self.examples["c"]):
                 say(note)
             return torch.from_numpy(codes)
-        if self.form.conditions and not np.isnan(self.examples["c"]).any():
+        if self.form.conditions and not self.unknown:
             raise UserError(f"this run on {self.form.name} has a condition, and was never trained without: give c too")
         return None
 

@@ -57,7 +57,8 @@ def prepare(path: Path, recipe: dict, data: Data) -> None:
     rows = np.random.default_rng(0).permutation(len(data.x))
     examples = {"x": data.x[rows[:SHOWN]]} | ({} if data.c is None else {"c": data.c[rows[:CONDITIONS]]}) | data.pixels
     folder.write(path / "examples.safetensors", safetensors.numpy.save(examples))
-    kept = {"form": data.form.to_json(), "fingerprint": data.fingerprint, "notes": data.notes}
+    unknown = data.c is not None and bool(np.isnan(data.c).any())
+    kept = {"form": data.form.to_json(), "fingerprint": data.fingerprint, "notes": data.notes, "unknown": unknown}
     folder.write(path / "data.json", json.dumps(kept, indent=1))
     recipe = recipes.nest({"data.held_out_hash": data.held_out_hash}, recipe)
     folder.write(path / "recipe.toml", recipes.text(recipe))
@@ -273,20 +274,25 @@ def comparison(form: Form, arrays: dict[str, np.ndarray]):
 
 
 def walk(
-    run: "Run", which: list[int] | None, width: float | None, steps: int, c: str | None, film: bool, along: str | None
-) -> list:
+    run: "Run", which: list[int] | None, width: float | None, steps: int | None, c: str | None, film: bool,
+    along: str | None,
+) -> list:  # fmt: skip
     """Figures of a traversal: a film's frames, each with all latents at one step; or one, a row for each latent.
 
     along: a kind of `Run.directions`, to walk along these in place of latents. width: else 2, or 3 standard deviations.
+    Where there are codes, and no latents are named, these are walked through, in as many steps as a category has
+    classes.
     """
     if run.form.kind == "points":
         raise UserError(f"{run.form.name} are points, not pictures to be walked through: use run.traverse in Python")
     z, busiest = _example(run)
     if along is None and which is None and isinstance(run.game, Recognises):
-        names, walks = run.game.prior.walk(torch.from_numpy(z), steps)
+        if width is not None:
+            raise UserError("codes are taken through all that they may be: leave out --width, or name --latents")
+        titles, walks = run.game.prior.walk(torch.from_numpy(z), steps or max(run.game.prior.categories, default=10))
         found = run.decode(walks.flatten(0, 1).numpy(), c)
-        found = found.reshape(*walks.shape[:2], *found.shape[1:])
-        return _walked(run, found, names, film)
+        return _walked(run, found.reshape(*walks.shape[:2], *found.shape[1:]), titles, film)
+    steps = steps or 15
     if along is None:
         which = busiest if which is None else which
         names, width = [f"z{j}" for j in which], 2.0 if width is None else width
@@ -296,19 +302,19 @@ def walk(
         width = 3 * kept.spread if width is None else width
         say(f"change of the picture along each: {', '.join(f'{each:.3g}' for each in kept.effect)}; "
             f"along a random direction {kept.control[0]:.3g} ± {kept.control[1]:.2g}")  # fmt: skip
-    return _walked(run, run.traverse(z, which, steps, width, c), names, film)
+    return _walked(run, run.traverse(z, which, steps, width, c), [[name] * steps for name in names], film)
 
 
-def _walked(run: "Run", found: np.ndarray, names: list[str], film: bool) -> list:
-    """Figures of walks (walks, steps, ...) in the user's units."""
+def _walked(run: "Run", found: np.ndarray, titles: list[list[str]], film: bool) -> list:
+    """Figures of walks (walks, steps, ...) in the user's units; titles: of each step of each."""
     steps = found.shape[1]
     found = np.stack([run.form.pictures(each) for each in found])
     limits = figures.limits_of(run.form.pictures(run.form.to_user(run.examples["x"])))
     if film:
-        return [figures.grid(found[:, i], limits=limits, titles=names) for i in range(steps)]
+        return [figures.grid(found[:, i], limits=limits, titles=[each[i] for each in titles]) for i in range(steps)]
     flat = found.reshape(-1, *found.shape[2:])
-    titles = [name if not i else "" for name in names for i in range(steps)]
-    return [figures.grid(flat, limits=limits, columns=steps, titles=titles)]
+    new = [each[i] if not i or each[i] != each[i - 1] else "" for each in titles for i in range(steps)]
+    return [figures.grid(flat, limits=limits, columns=steps, titles=new)]
 
 
 def _example(run: "Run", most: int = 12) -> tuple[np.ndarray, list[int]]:
@@ -351,7 +357,7 @@ def verdict(run: "Run", found: Labelled, truth: np.ndarray | None) -> list[str]:
 
 def classes(run: "Run") -> list[str]:
     """The names of the probabilities, in their order."""
-    return [word(label) for column in run.form.condition.columns for label in column.labels]
+    return [str(label) for column in run.form.condition.columns for label in column.labels]
 
 
 def unsure(run: "Run", x: np.ndarray, found: Labelled, truth: np.ndarray | None):

@@ -159,6 +159,7 @@ class Trainer:
                     with torch.no_grad():
                         self._keep(name, self.players[name].loss(batch))
             self.play(self, names, batch)
+            self.losses = {name: loss for name, loss in self.losses.items() if plays.on_stage(self, name)}
             self.random = seeds.state(self.device)
         self.turn += 1
 

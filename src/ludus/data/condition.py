@@ -144,9 +144,11 @@ class Condition:
         since what is kept of a run's are some of its rows."""
         said = []
         for i, (column, mine, theirs) in enumerate(zip(self.columns, self.parts(codes), self.parts(seen))):
+            if column.labels or np.isnan(theirs).all():
+                continue
             low, high = np.nanmin(theirs), np.nanmax(theirs)
             outside = np.abs(mine - (low + high) / 2) > 0.55 * (high - low) + 1e-6
-            if not column.labels and outside.any():
+            if outside.any():
                 first, low, high = column.decode(np.array([[mine[outside][0]], [low], [high]]))
                 said.append(f"condition {first:.6g} in column {i}: the training data have {low:.6g} to {high:.6g}, so "
                             "that what comes is extrapolated")  # fmt: skip

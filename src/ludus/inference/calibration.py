@@ -426,7 +426,7 @@ class Observed:
 
     n: int
     compared: int  # that the MMD has seen
-    mmd: TwoSample
+    mmd: TwoSample | None  # None where there is one row
     p: np.ndarray  # (n,) conformal
     reconstruction: tuple[float, float] | None  # EGr, EGr_b, in the user's units
 

@@ -66,10 +66,10 @@ def supervised(factors: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     f = a + b · z by least squares on four rows of five. The direction is S b, S the covariance of z: of all moves that
     raise f by as much the smallest, counted in standard deviations of z. (b itself would lead out of the codes, along
     latents that hardly vary.) R² is on the other rows, 1 − Σ (f − f̂)² / Σ (f − f̄)², below 0 where the regression says
-    less than the mean does. Rows are taken in the order given.
+    less than the mean does. Which rows these are is drawn.
     """
     factors, z = factors.double(), z.double()
-    held = torch.arange(len(z)) % 5 == 4
+    held = torch.randperm(len(z)) % 5 == 4
     if (n := int((~held).sum())) <= z.shape[1] + 1:
         raise UserError(f"{len(z)} rows are too few: {n} of them for a regression on {z.shape[1]} latents")
     if (constant := (factors[~held].std(0) == 0) | (factors[held].std(0) == 0)).any():
@@ -92,14 +92,15 @@ def measured(
     live: Tensor | None = None,
     limit: float | None = None,
 ) -> Directions:
-    """What is known of vectors (k, d) with z (n, d) as they are drawn, by walks of `decode` from the first of them.
+    """What is known of vectors (k, d) with z (n, d) as they are drawn, by walks of `decode` from some of them.
 
     c (n, K): of each z.    live (*shape): the pixels that count, all by default.    limit: of |z_j|, if any.
     """
     spread = ((z - z.mean(0)).double() @ vectors.mT).std(0)
     step = float(z.double().var(0).mean().sqrt())
     random = _unit(torch.randn(CONTROLS, z.shape[1], dtype=torch.double))
-    z, c = z[:STARTS], None if c is None else c[:STARTS].repeat(2, 1)
+    some = torch.randperm(len(z))[:STARTS]  # data may come in an order
+    z, c = z[some], None if c is None else c[some].repeat(2, 1)
 
     def effect(v: Tensor) -> float:
         ends = torch.cat([z + v, z - v])

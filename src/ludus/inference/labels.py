@@ -9,6 +9,8 @@ from ludus.data.condition import Condition
 from ludus.errors import UserError
 from ludus.metrics.labels import LEAST, Temperature, Verdict, calibrated, judged, tempered
 
+REGRESSED = 1e-3  # the least probability that a regression on 0 and 1 can mean
+
 
 class Labelled(NamedTuple):
     """What is said of n rows; of several columns side by side."""
@@ -30,8 +32,11 @@ def labelled(condition: Condition, c: np.ndarray, temperatures: Sequence[Tempera
 
 
 def shares(condition: Condition, c: np.ndarray) -> list[np.ndarray]:
-    """Of each column of classes its probabilities: what a regression has below 0 is 0, and a row sums to 1."""
-    parts = [np.maximum(part, LEAST) for part in condition.parts(c)]
+    """Of each column of classes its probabilities. A regression's numbers may lie below 0: they are known to a
+    thousandth at best, so that what is smaller counts as that, and a row sums to 1."""
+    parts = condition.parts(c)
+    least = [LEAST if (part >= 0).all() and np.allclose(part.sum(1), 1, atol=1e-4) else REGRESSED for part in parts]
+    parts = [np.maximum(part, low) for part, low in zip(parts, least)]
     return [part / part.sum(1, keepdims=True) for part in parts]
 
 

@@ -44,8 +44,12 @@ def traverse(z: ArrayLike, latents: ArrayLike, steps: int = 9, width: ArrayLike 
     if z.ndim != 1 or not len(latents):
         raise UserError(f"z is {z.shape}, and {len(latents)} latents are to be moved: one z (d,), and at least one")
     vectors = _directions(latents, len(z)) if latents.ndim == 2 else _axes(latents, len(z))
-    if (width := np.asarray(width, float)).shape not in ((), (len(vectors),)):
-        raise UserError(f"width is {width.shape}: one for all, or one for each of {len(vectors)}")
+    try:
+        width = np.asarray(width, float)
+    except (TypeError, ValueError):
+        raise UserError(f"width = {width!r}: a number, or one for each direction") from None
+    if width.shape not in ((), (len(vectors),)) or not np.isfinite(width).all():
+        raise UserError(f"width is {width.shape}: one finite number for all, or one for each of {len(vectors)}")
     t = np.linspace(-1, 1, steps)[:, None] * np.broadcast_to(width, len(vectors))[:, None, None]  # (k, steps, 1)
     return (z - (vectors @ z)[:, None] * vectors)[:, None] + t * vectors[:, None]
 

@@ -14,8 +14,8 @@ class Classes(NamedTuple):
 
     accuracy: float  # share of the rows that agree
     error: float  # its standard error; the matching, made on the same rows, lifts it by as little as they are many
-    match: dict[int, int]  # found -> true
-    table: np.ndarray  # (found, true) rows of each pair
+    match: dict  # found -> true, in their own words
+    table: np.ndarray  # (found, true) rows of each pair, both in ascending order
 
 
 class Factors(NamedTuple):
@@ -26,16 +26,17 @@ class Factors(NamedTuple):
 
 
 def classes(found: np.ndarray, truth: np.ndarray) -> Classes:
-    """Numbers of classes (n,), both from 0; the matching is the Hungarian one, as for infoGAN's category."""
+    """Labels (n,) of any kind; the matching is the Hungarian one, as for infoGAN's category."""
     found, truth = np.asarray(found), np.asarray(truth)
     if found.ndim != 1 or found.shape != truth.shape or not len(found):
         raise UserError(f"classes are {found.shape} and {truth.shape}: two of (n,)")
-    table = np.zeros((found.max() + 1, truth.max() + 1), int)
-    np.add.at(table, (found, truth), 1)
+    (mine, i), (theirs, j) = (np.unique(labels, return_inverse=True) for labels in (found, truth))
+    table = np.zeros((len(mine), len(theirs)), int)
+    np.add.at(table, (i, j), 1)
     rows, columns = linear_sum_assignment(-table)
     share = table[rows, columns].sum() / len(found)
     return Classes(float(share), float(np.sqrt(share * (1 - share) / len(found))),
-                   dict(zip(rows.tolist(), columns.tolist())), table)  # fmt: skip
+                   dict(zip(mine[rows].tolist(), theirs[columns].tolist())), table)  # fmt: skip
 
 
 def factors(found: np.ndarray, truth: np.ndarray) -> Factors:

@@ -42,17 +42,21 @@ class Codes(nn.Module):
         *categories, values = numbers.split([*self.categories, self.values], -1)
         return categories, values
 
-    def walk(self, z: Tensor, steps: int) -> tuple[list[str], Tensor]:
-        """The codes' names, and z (d,) with one code at a time taken through all that it may be, (codes, steps, d): the
-        classes of a category, each for as many steps as the others, or −1 to 1."""
-        names = [f"category {i}" for i in range(len(self.categories))] + [f"value {i}" for i in range(self.values)]
-        walks, at = z.repeat(len(names), steps, 1), 0
-        for walk, k in zip(walks, self.categories):
-            walk[:, at : at + k] = one_hot(torch.arange(steps) * k // steps, k).to(z)
+    def walk(self, z: Tensor, steps: int) -> tuple[list[list[str]], Tensor]:
+        """z (d,) with one code at a time taken through all that it may be, (codes, steps, d): the classes of a category
+        in turn, or −1 to 1; and what each step is. Raises UserError for fewer steps than classes."""
+        if steps < (most := max(self.categories, default=0)):
+            raise UserError(f"{steps} steps do not show a category's {most} classes: take {most} at least")
+        walks, titles, at = z.repeat(len(self.categories) + self.values, steps, 1), [], 0
+        for i, k in enumerate(self.categories):
+            which = torch.arange(steps) * k // steps
+            walks[i, :, at : at + k] = one_hot(which, k).to(z)
+            titles.append([f"category {i}: {j}" for j in which.tolist()])
             at += k
-        for i, walk in enumerate(walks[len(self.categories) :]):
-            walk[:, at + i] = torch.linspace(-1, 1, steps)
-        return names, walks
+        for i in range(self.values):
+            walks[len(self.categories) + i, :, at + i] = torch.linspace(-1, 1, steps)
+            titles.append([f"value {i}"] * steps)
+        return titles, walks
 
     @property
     def entropy(self) -> float:
@@ -92,7 +96,10 @@ class Recogniser(nn.Module):
         check_features(discriminator, "the codes are read from them")
         with seeds.measuring(discriminator):
             c = torch.zeros(2, condition) if condition else None
-            width = discriminator.features(torch.zeros(2, *shape), c=c).shape[1]
+            try:
+                width = discriminator.features(torch.zeros(2, *shape), c=c).shape[1]
+            except (TypeError, IndexError) as error:
+                raise UserError(f"the discriminator's features(x, c=None) must give (batch, width): {error}") from None
         self.body = nn.Sequential(nn.Linear(width, hidden), nn.LeakyReLU(0.1), nn.Linear(hidden, prior.numbers))
 
     def forward(self, h: Tensor, c: None = None) -> Tensor:

@@ -17,8 +17,8 @@ class SmallGenerator(nn.Module):
     Leaky ReLU 0.2 between; the result is cropped centrally to H×W; tanh if `bounded`. All convolutions run on the
     small grids, which is what makes it fast; the maps after the first shuffle are 2/3 `width`. 0.68 M parameters for
     28×28 and latent 64, most of them in the second dense layer, which grows as H·W: for large images take `resnet`.
-    The pixel shuffle is that of Shi et al. 2016 (arXiv:1609.05158). norm: "batch" puts batch norm before all leaky ReLUs
-    but the last.
+    The pixel shuffle is that of Shi et al. 2016 (arXiv:1609.05158). norm: "batch" puts batch norm before all leaky
+    ReLUs but the last.
     forward(z (B, latent), c (B, K) | None) -> (B, C, H, W). Raises UserError where the data are no images.
     """
 

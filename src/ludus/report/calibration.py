@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 
 from ludus.figures.calibration import CLOUDS, PANELS, overview, ranks, worst
-from ludus.inference.calibration import LEVEL, REGIONS, Calibration, recovery, shown
+from ludus.inference.calibration import LEVEL, REGIONS, Calibration, Observed, recovery, shown
 from ludus.inference.calibration import said as stated
 from ludus.report.page import bullets, document, facts_table, part, picture
 
@@ -100,10 +100,7 @@ def sentences(found: Calibration) -> list[tuple[str, str]]:
     if seen is None:
         said.append(("observed rows", "not measured: give --observed"))
         return said
-    some = f" ({seen.compared:,} of {seen.n:,} rows)" if seen.compared < seen.n else ""
-    differ = "they differ: the tests above were made on other x" if seen.mmd.p <= LEVEL else "no difference is seen"
-    said.append(("observed against the model’s x", f"{differ}; MMD² {seen.mmd.value:.4f}, and {seen.mmd.null_mean:.4f} "
-                 f"± {seen.mmd.null_sd:.4f} where there is no difference; {stated(seen.mmd.p)}{some}"))  # fmt: skip
+    said.append(("observed against the model’s x", _compared(seen)))
     low = np.argsort(seen.p, kind="stable")[:WORST]
     strange = ", ".join(f"{j} ({seen.p[j]:.3f})" for j in low if seen.p[j] <= LEVEL) or "none"
     said.append(("observed rows one by one", f"{(seen.p <= LEVEL).mean():.1%} have p ≤ 0.05 (5 % would by chance); "
@@ -111,6 +108,17 @@ def sentences(found: Calibration) -> list[tuple[str, str]]:
     if seen.reconstruction:
         said.append(("observed rows, again", _again(seen.reconstruction)))
     return said
+
+
+def _compared(seen: Observed) -> str:
+    if seen.mmd is None:
+        return "not measured: one row shows no law"
+    some = f" ({seen.compared:,} of {seen.n:,} rows)" if seen.compared < seen.n else ""
+    differ = "they differ: the tests above were made on other x" if seen.mmd.p <= LEVEL else "no difference is seen"
+    return (
+        f"{differ}; MMD² {seen.mmd.value:.4f}, and {seen.mmd.null_mean:.4f} ± {seen.mmd.null_sd:.4f} where there is no "
+        f"difference; {stated(seen.mmd.p)}{some}"
+    )
 
 
 def _again(apart: tuple[float, float]) -> str:
