@@ -501,7 +501,7 @@ def test_draws_given_a_condition_are_a_posterior(conditional, simulated, width, 
 def test_pairs_that_do_not_fit(conditional, simulated):
     theta, x = (rows[2500:] for rows in simulated)
     for pair, why in [
-        ((theta[:19], x[:19]), "19 pairs: at least 20"), ((theta, None), "give the condition of each row too"),
+        ((theta[:19], x[:19]), "19 pairs: at least 20"), ((theta, None), "true values, and the condition of each"),
         ((theta[:, :1], x), r"x is \(500, 1\)"), ((theta, x[:30]), "30 conditions for 500"),
         ((theta, x[:, :1]), "a condition has 2 entries"),
     ]:  # fmt: skip
@@ -552,9 +552,9 @@ def test_the_command_on_pairs_and_on_points(command, tmp_path, conditional, simu
         "pairs.h5:/obs", "--out", tmp_path,
     )  # fmt: skip
     assert code == 0, err
-    kept = json.loads((tmp_path / "calibration.json").read_text(encoding="utf-8"))
+    kept = json.loads((tmp_path / "calibration-pairs.json").read_text(encoding="utf-8"))
     assert kept["pairs"] and kept["cases"] == 150 and list(kept["dimensions"]) == ["column 0", "column 1"]
-    assert "true pair that was not trained on" in (tmp_path / "calibration.html").read_text(encoding="utf-8")
+    assert "true pair that was not trained on" in (tmp_path / "calibration-pairs.html").read_text(encoding="utf-8")
     trained(tmp_path / "point", "ae", pictures)
     code, out, err = command("calibrate", "point", "-n", 20)
     kept = json.loads((tmp_path / "point" / "calibration.json").read_text(encoding="utf-8"))

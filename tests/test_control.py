@@ -99,6 +99,7 @@ def test_a_reconstruction_needs_no_label(invertible, rows):
 def test_a_condition_outside_what_was_seen_is_said(tmp_path, capsys):
     x = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
     c = np.stack([np.linspace(10, 20, 100), np.zeros(100)], 1)
+    c[::10] = np.nan
     run = ludus.train("vae", x, condition=c, steps=2, run=tmp_path / "run", settings=QUICK)
     capsys.readouterr()
     for inside in ([10.0, 0.0], [20.4, 0.0], [np.nan, 0.0]):

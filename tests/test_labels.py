@@ -139,8 +139,11 @@ def test_columns_of_classes_are_labelled_each_and_a_regression_becomes_shares():
     c = np.float32([[0.7, 0.1, -0.2, 0.5, 0.5], [1.2, -0.1, 0, 0, 1]])
     found = labels.labelled(condition, c, [Temperature(), Temperature()])
     assert found.labels.tolist() == [["a", "2"], ["a", "3"]]
-    np.testing.assert_allclose(found.probabilities, [[0.875, 0.125, 0, 0.5, 0.5], [1, 0, 0, 0, 1]], atol=1e-6)
-    np.testing.assert_allclose(found.confidence, [[0.875, 0.5], [1, 1]], atol=1e-6)
+    least = 1e-3  # of what a regression has below it
+    expected = [[0.7 / 0.8, 0.1 / 0.8, *np.array([least, 0.5, 0.5]) / (1 + least)],
+                [*np.array([1.2, least]) / (1.2 + least), *np.array([least, least, 1]) / (1 + 2 * least)]]  # fmt: skip
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.confidence, [[expected[0][0], expected[0][3]], [expected[1][0], expected[1][4]]])
 
 
 def test_values_have_no_probabilities():

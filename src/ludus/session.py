@@ -355,9 +355,9 @@ def verdict(run: "Run", found: Labelled, truth: np.ndarray | None) -> list[str]:
     return lines
 
 
-def classes(run: "Run") -> list[str]:
+def classes(run: "Run") -> np.ndarray:
     """The names of the probabilities, in their order."""
-    return [str(label) for column in run.form.condition.columns for label in column.labels]
+    return np.array([str(label) for column in run.form.condition.columns for label in column.labels])
 
 
 def unsure(run: "Run", x: np.ndarray, found: Labelled, truth: np.ndarray | None):
