@@ -257,6 +257,8 @@ def label(
 
     found = trained.label(x)
     truth = None if c is None else session.truth(trained, c, len(x), condition)
+    if c is not None:
+        _note_training(trained, data)
     print("\n".join(session.verdict(trained, found, truth)))
     if out.suffix == ".png":
         _draw(out, session.unsure(trained, x, found, truth))
@@ -352,11 +354,26 @@ def calibrate(
 
     pairs = None if place is None else (rows(place), rows(told, numbers=False))
     trained = api.load(run)
+    if place is not None:
+        _note_training(trained, data)
     found = trained.calibrate(n, draws, seed, observed=None if seen is None else rows(seen), data=pairs)
     asked = [("--observed", observed), ("--data", data), ("--condition", condition)]
     about = {"run": str(run), "turn": trained.turn, "seed": seed, "draws": draws} | {k: v for k, v in asked if v}
     written = calibrations.write(found, out, f"May the posterior of {run.name} be believed?", about)
     print("\n".join([*calibrations.lines(found), *map(str, written)]))
+
+
+def _note_training(trained: Any, data: str) -> None:
+    """Says where a run is judged by the file that it was trained on."""
+    import os
+
+    from ludus.data import locate
+    from ludus.terminal import say
+
+    place = locate.parse(data)
+    whole = place._replace(path=os.path.abspath(place.path)).text if place.is_file else data
+    if whole == trained.recipe.get("data", {}).get("source"):
+        say(f"{data} is what this run was trained on, most of it: errors on other rows are larger")
 
 
 def _writable(out: Path, *suffixes: str) -> None:

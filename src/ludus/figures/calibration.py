@@ -99,7 +99,7 @@ def _coverage(axes: Axes, found: Calibration) -> None:
         axes.plot(here.u, cover.share, color=colour, linewidth=1.3, label=name.removeprefix("regions "))
     styled(axes, "Coverage", "share of the posterior in a region", "share of the truths in it")
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.legend(loc="upper left", frameon=False, fontsize=7, labelcolor=INK, handlelength=1.4)
+    axes.legend(loc="best", frameon=False, fontsize=7, labelcolor=INK, handlelength=1.4)
 
 
 def _learnt(axes: Axes, found: Calibration) -> None:
