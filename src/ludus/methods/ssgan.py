@@ -18,8 +18,7 @@ BIBTEX = """@inproceedings{salimans2016improved,
 
 
 class SSGAN(Decodes, Labels, Game):
-    """A classifier learns from few labels and many rows without one, by telling them from generated ones (Salimans et
-    al. 2016, section 5).
+    """A classifier of few labels learns from the other rows by telling them from generated ones (Salimans et al. 2016).
 
     With K logits l(x), a(x) = log Σ_k exp l_k(x), x̃ = G(z), f the features before the logits:
 
