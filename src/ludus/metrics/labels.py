@@ -70,9 +70,11 @@ def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
 def calibrated(p: np.ndarray, y: np.ndarray) -> Temperature:
     """The temperature T of lowest −E log softmax(log p / T) at labels y (n,), which were not trained on.
 
-    One number, convex in 1 / T, by golden section. Where the labels are too few, or all of them right, so that the best
+    One number, convex in 1 / T. Where the labels are too few, or all of them right, so that the best
     T would be 0, T stays 1.
     """
+    from scipy.optimize import minimize_scalar  # takes a while
+
     n = len(y)
     if n < FEWEST:
         return Temperature(n=n, why=f"too few held-out labels, {n} of {FEWEST} at least")
@@ -84,11 +86,8 @@ def calibrated(p: np.ndarray, y: np.ndarray) -> Temperature:
         a = cold * (logs - logs.max(1, keepdims=True))
         return float((np.log(np.exp(a).sum(1)) - a[np.arange(n), y]).mean())
 
-    low, high, golden = 1 / HOTTEST, 1 / COLDEST, (5**0.5 - 1) / 2
-    for _ in range(80):
-        one, other = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, other) if cost(one) < cost(other) else (one, high)
-    return Temperature(2 / (low + high), n)
+    found = minimize_scalar(cost, bounds=(1 / HOTTEST, 1 / COLDEST), method="bounded", options={"xatol": 1e-9})
+    return Temperature(float(1 / found.x), n)
 
 
 def _mean(values: np.ndarray) -> tuple[float, float]:

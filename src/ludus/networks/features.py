@@ -18,12 +18,7 @@ def features_at(discriminator: nn.Module, layer: str, x: Tensor, c: Tensor | Non
         network = discriminator.discriminator
     if layer == "features":
         return network.features(x, c=c).flatten(1)
-    caught = []
-    hook = network.get_submodule(layer).register_forward_hook(lambda m, given, out: caught.append(out))
-    try:
-        network(x, c=c)
-    finally:
-        hook.remove()
+    _, caught = _listened(network, network.get_submodule(layer), x, c)
     if not caught or not isinstance(caught[0], Tensor) or len(caught[0]) != len(x):
         raise UserError(f"the discriminator's layer {layer} gives no row for each row of data: choose another one")
     return caught[0].flatten(1)
@@ -33,10 +28,16 @@ def seen(discriminator: nn.Module, x: Tensor, c: Tensor | None) -> tuple[Tensor,
     """Logits a(x) (B,) and features (B, width): of one pass where these are a module and no lens stands before them."""
     if isinstance(discriminator, Lensed) or not isinstance(discriminator.features, nn.Module):
         return discriminator(x, c=c), features_at(discriminator, "features", x, c)
+    a, caught = _listened(discriminator, discriminator.features, x, c)
+    return a, caught[0].flatten(1)
+
+
+def _listened(network: nn.Module, layer: nn.Module, x: Tensor, c: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """What a network gives, and what one of its layers gave on the way."""
     caught = []
-    hook = discriminator.features.register_forward_hook(lambda m, given, out: caught.append(out))
+    hook = layer.register_forward_hook(lambda m, given, out: caught.append(out))
     try:
-        return discriminator(x, c=c), caught[0].flatten(1)
+        return network(x, c=c), caught
     finally:
         hook.remove()
 
