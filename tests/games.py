@@ -1,13 +1,15 @@
 """Small games for the tests: any method of the table, by name, on random data of any form."""
 
 import resource
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from ludus import cli, seeds
 from ludus import recipe as recipes
-from ludus import seeds
 from ludus.callbacks.annealing import Annealing
 from ludus.callbacks.averaging import Averaging
 from ludus.data.load import Data, load
@@ -78,3 +80,11 @@ def resident() -> int:
     if statm.exists():
         return int(statm.read_text().split()[1]) * resource.getpagesize()
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def command(monkeypatch, capsys, *words) -> tuple[int, str, str]:
+    """`ludus words` in this process: its exit code, what it printed, and what it complained of."""
+    monkeypatch.setattr(sys, "argv", ["ludus", *map(str, words)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return left.value.code or 0, *capsys.readouterr()

@@ -5,6 +5,7 @@ import math
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -14,8 +15,9 @@ import torch
 from scipy.stats import binom
 from torch import nn
 
+import games
 import ludus
-from ludus import calibrate, cli, seeds
+from ludus import calibrate, seeds
 from ludus.errors import UserError
 from ludus.inference import calibration
 from ludus.inference.calibration import (
@@ -516,13 +518,7 @@ def test_pairs_that_do_not_fit(conditional, simulated):
 def command(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["ludus", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return left.value.code or 0, *capsys.readouterr()
-
-    return call
+    return partial(games.command, monkeypatch, capsys)
 
 
 def test_the_command_writes_a_page(command, tmp_path):

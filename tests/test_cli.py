@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+import games
 from ludus import cli
 from ludus.runs import folder, journal, lock, store
 
@@ -25,13 +27,7 @@ def ludus(capsys, monkeypatch, tmp_path):
     """Calls the command line in this process, in an empty folder: (exit code, output, errors)."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["ludus", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        return left.value.code or 0, *capsys.readouterr()
-
-    return call
+    return partial(games.command, monkeypatch, capsys)
 
 
 @pytest.fixture

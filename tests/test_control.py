@@ -6,18 +6,11 @@ import pytest
 from PIL import Image
 
 import ludus
-from ludus.cli import main
+from games import command
 from ludus.errors import UserError
 
 QUICK = {"snapshot.count": 0, "sampler.batch": 32, "doctor.mode": "off"}
 CODES = {"prior.categories": [2], "prior.values": 1, "prior.noise": 2}
-
-
-def command(monkeypatch, *words):
-    monkeypatch.setattr("sys.argv", ["ludus", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +45,12 @@ def test_a_category_finds_the_classes(coded, rows):
     assert max(agree, 1 - agree) > 0.95
 
 
-def test_codes_can_be_walked_through_and_written(coded, rows, tmp_path, monkeypatch):
+def test_codes_can_be_walked_through_and_written(coded, rows, tmp_path, monkeypatch, capsys):
     np.save(tmp_path / "x.npy", rows[0])
-    assert command(monkeypatch, "encode", coded.folder, tmp_path / "x.npy", "--out", tmp_path / "k.h5") == 0
+    assert command(monkeypatch, capsys, "encode", coded.folder, tmp_path / "x.npy", "--out", tmp_path / "k.h5")[0] == 0
     with h5py.File(tmp_path / "k.h5") as file:
         np.testing.assert_allclose(file["category 0"][:], coded.codes(rows[0])["category 0"], rtol=1e-6)
-    assert command(monkeypatch, "traverse", coded.folder, "--steps", 4, "--out", tmp_path / "k.gif") == 0
+    assert command(monkeypatch, capsys, "traverse", coded.folder, "--steps", 4, "--out", tmp_path / "k.gif")[0] == 0
     assert Image.open(tmp_path / "k.gif").n_frames == 6  # there and back
 
 
@@ -68,7 +61,7 @@ def test_only_what_has_codes_is_asked_for_them(invertible, coded, rows):
         coded.edit(rows[0], 1)
 
 
-def test_an_edit_changes_the_label_and_keeps_the_rest(invertible, rows, tmp_path, monkeypatch):
+def test_an_edit_changes_the_label_and_keeps_the_rest(invertible, rows, tmp_path, monkeypatch, capsys):
     """The bright half moves, and how bright it is stays: correlation with the original's over the rows."""
     x, side = rows
     left = invertible.edit(x, 0)
@@ -77,11 +70,11 @@ def test_an_edit_changes_the_label_and_keeps_the_rest(invertible, rows, tmp_path
     assert np.corrcoef(halves(left).max(1)[side == 1], halves(x).max(1)[side == 1])[0, 1] > 0.8
     np.save(tmp_path / "x.npy", x)
     run, data = invertible.folder, tmp_path / "x.npy"
-    assert command(monkeypatch, "edit", run, data, "--to", 0, "--out", tmp_path / "left.npy") == 0
+    assert command(monkeypatch, capsys, "edit", run, data, "--to", 0, "--out", tmp_path / "left.npy")[0] == 0
     np.testing.assert_allclose(np.load(tmp_path / "left.npy"), left, atol=1e-6)
-    assert command(monkeypatch, "edit", run, data, "--to", 0, "--to", 1, "--out", tmp_path / "both.png") == 0
-    assert command(monkeypatch, "edit", run, data, "--to", 0, "--to", 1, "--out", tmp_path / "both.npy") == 2
-    assert command(monkeypatch, "edit", run, data, "--to", 5, "--out", tmp_path / "five.npy") == 2
+    assert command(monkeypatch, capsys, "edit", run, data, "--to", 0, "--to", 1, "--out", tmp_path / "both.png")[0] == 0
+    assert command(monkeypatch, capsys, "edit", run, data, "--to", 0, "--to", 1, "--out", tmp_path / "both.npy")[0] == 2
+    assert command(monkeypatch, capsys, "edit", run, data, "--to", 5, "--out", tmp_path / "five.npy")[0] == 2
 
 
 def test_the_labeller_knows_the_classes(invertible, rows):

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import ludus
-from games import data_of, trainer_of
-from ludus.cli import main
+from games import command, data_of, trainer_of
 from ludus.data.condition import Column, Condition
 from ludus.data.load import load
 from ludus.data.sampler import Sampler
@@ -19,14 +18,6 @@ from ludus.networks.mlp import MlpDiscriminator
 from ludus.runs import journal
 
 QUICK = {"snapshot.count": 0, "doctor.mode": "off", "labeller.name": "mlp", "generator.name": "mlp", "trainer.lr": 2e-3}
-
-
-def command(monkeypatch, capsys, *words):
-    """The exit code of a command, what it printed, and what it complained of."""
-    monkeypatch.setattr("sys.argv", ["ludus", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code, *capsys.readouterr()
 
 
 # A share of each batch

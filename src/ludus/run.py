@@ -85,9 +85,8 @@ class Run:
     def encode(self, x: Any, c: Any = None) -> Posterior:
         """q(z | x, c) of each row. Raises UserError where the method has no encoder."""
         game = self._able(Encodes, "encoder")
-        x, blind = self._rows(x), "encoder" in recipes.METHODS[self.recipe["method"]["name"]].blind
-        told = None if blind and c is None else self._given(c, len(x))  # checked, also where nobody is told
-        c = None if blind else told
+        x = self._rows(x)
+        c = None if c is None and self._blind("encoder") else self._given(c, len(x))
         with seeds.measuring(game, seed=0):
             return Posterior(_blocks(len(x), c, lambda rows, c: game.posterior(x[rows], c)))
 
@@ -319,7 +318,7 @@ class Run:
         at_least("draws", draws, calibrate.FEWEST)
         if data is None:
             game = self._able(Encodes, "encoder")
-            blind = "encoder" in recipes.METHODS[self.recipe["method"]["name"]].blind
+            blind = self._blind("encoder")
             rows = None if observed is None else self._rows(observed)
             if rows is not None and self.recipe["sampler"].get("binarise"):
                 with seeds.forked(torch.device("cpu"), seed):
@@ -417,7 +416,7 @@ class Run:
     def _given(self, c: Any, n: int) -> Tensor | None:
         """c encoded. Raises UserError where it is missing, unless the training data had unknown ones too, and where it
         is given to a generator that is not told."""
-        if self._untold:
+        if self._blind("generator"):
             if c is not None:
                 raise UserError(f"{self.recipe['method']['name']}'s generator is not told the condition: leave it out")
             return None
@@ -432,13 +431,13 @@ class Run:
             raise UserError(f"this run on {self.form.name} has a condition, and was never trained without: give c too")
         return None
 
-    @property
-    def _untold(self) -> bool:
-        return "generator" in recipes.METHODS[self.recipe["method"]["name"]].blind
+    def _blind(self, role: str) -> bool:
+        """Whether a network is not told the condition."""
+        return role in recipes.METHODS[self.recipe["method"]["name"]].blind
 
     def _drawn(self, n: int) -> Tensor | None:
         """Conditions as the training data had them."""
-        if not self.form.conditions or self._untold:
+        if not self.form.conditions or self._blind("generator"):
             return None
         rows = torch.from_numpy(self.examples["c"])
         return rows[torch.randint(len(rows), (n,))]
