@@ -23,8 +23,10 @@ import platform
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import mnist_quality
@@ -343,33 +345,72 @@ def labels(minutes: float, jobs: int) -> dict:
 
 
 def paper_labels(minutes: float, jobs: int) -> dict:
-    """The same with the paper's own networks, D 784-1000-500-250-250-250 with weight norm and Gaussian noise, G
-    100-500-500-784 with batch norm, Adam at 3e-3, here with 100 labelled and 100 other rows a batch as in the authors'
-    code; the minutes given are about 25 of its 300 epochs. Without its data-dependent start."""
+    """The same with the paper's own networks, D 784-1000-500-250-250-250 with weight norm and Gaussian noise, started
+    from 500 digits, G 100-500-500-784 with batch norm, Adam at 3e-3, 100 labelled and 100 other rows a batch, as in
+    the authors' code; but 1e-3 for G, and the recipe's annealing of the rates; the minutes given. One choice of labels
+    for each job."""
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        found = list(pool.map(partial(paper, minutes), range(jobs)))
+    errors = float(np.mean([each["errors"] for each in found]))
+    return {"found": found, "errors": errors, "published": "93 ± 6.5 after 300 epochs", "bar": 150,
+            "met": errors <= 150, "goal": 99}  # fmt: skip
+
+
+def paper(minutes: float, seed: int, **more) -> dict:
+    """A training by the networks of the paper, judged."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    x, y = mnist("")
     with tempfile.TemporaryDirectory() as folder:
-        _, y = mnist("")
-        settings = {"data.condition_kind": "classes", "data.held_out": 0.0, "snapshot.count": 0, "doctor.mode": "off",
-                    "sampler.batch": 200, "sampler.labelled": 0.5, "trainer.lr": 3e-3, "trainer.rates": {},
-                    "trainer.betas": [0.5, 0.999], "prior.name": "uniform", "prior.dimension": 100}  # fmt: skip
-        run = ludus.train("ssgan", "mnist", condition=_ten_each(y, 0, f"{folder}/0.npy"), minutes=minutes, seed=0,
-                          run=f"{folder}/run", settings=settings, labeller=PaperLabeller(),
-                          generator=PaperGenerator())  # fmt: skip
-        return {"found": _judged(run), "published": "93 ± 6.5 after 300 epochs", "bar": 150, "goal": 99}
+        run = ludus.train("ssgan", "mnist", condition=_ten_each(y, seed, f"{folder}/few.npy"), minutes=minutes,
+                          seed=seed, run=f"{folder}/run", settings=paper_settings() | more,
+                          labeller=PaperLabeller(x[:500]), generator=PaperGenerator())  # fmt: skip
+        return _judged(run)
+
+
+def paper_settings() -> dict:
+    return {"data.condition_kind": "classes", "data.held_out": 0.0, "snapshot.count": 0, "doctor.mode": "off",
+            "sampler.batch": 200, "sampler.labelled": 0.5, "trainer.lr": 3e-3, "trainer.rates": {"generator": 1e-3},
+            "trainer.betas": [0.5, 0.999], "prior.name": "uniform", "prior.dimension": 100,
+            "labeller.noise": PaperLabeller.NOISE}  # fmt: skip
 
 
 class PaperLabeller(nn.Module):
-    """Features (B, 250) of digits, by layers that are fed with noise in training."""
+    """Features (B, 250) of digits, by layers that `ludus` feeds with noise in training, the head too.
 
-    def __init__(self):
+    The authors' weights are directions: their lengths are no parameters, but set once, with the biases, so that what
+    enters each ReLU has the mean 0 and the sd 1 over some digits x (n, 28, 28). The grey values are in [0, 5/3], so
+    that noise of .5 is the authors' .3 of 1.
+    """
+
+    NOISE = 0.5
+
+    def __init__(self, x: np.ndarray):
         super().__init__()
         sizes = (784, 1000, 500, 250, 250, 250)
         self.layers = nn.ModuleList(weight_norm(nn.Linear(a, b)) for a, b in pairwise(sizes))
+        h = self.grey(torch.from_numpy(x).float() / 127.5 - 1)
+        for layer in self.layers:
+            length, direction = layer.parametrizations.weight.parameters()
+            with torch.no_grad():
+                nn.init.normal_(direction, std=0.1)
+                nn.init.zeros_(layer.bias)
+                length.fill_(1.0)
+                sd, mean = torch.std_mean(layer(h + self.NOISE * torch.randn_like(h)), 0)
+                length /= sd[:, None]
+                layer.bias -= mean / sd
+                h = layer(h + self.NOISE * torch.randn_like(h)).relu()
+            length.requires_grad_(False)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        h = (x.flatten(1) + 1) / 2
-        for i, layer in enumerate(self.layers):
-            h = layer(h + (0.5 if i else 0.3) * torch.randn_like(h) if self.training else h).relu()
+        h = self.grey(x)
+        for layer in self.layers:
+            h = layer(h).relu()
         return h
+
+    @staticmethod
+    def grey(x: Tensor) -> Tensor:
+        return 5 / 6 * (x.flatten(1) + 1)
 
 
 class PaperGenerator(nn.Module):
@@ -394,11 +435,14 @@ def _ten_each(y: np.ndarray, seed: int, file: str) -> str:
 def _judged(run: "ludus.Run") -> dict:
     """Errors and calibration on the test digits, as they come, and once 1,000 of them have given a temperature."""
     x, y = mnist(":test")
-    p = run.label(x).probabilities
+    return {"turns": run.turn} | verdict_of(run.label(x).probabilities, y)
+
+
+def verdict_of(p: np.ndarray, y: np.ndarray) -> dict:
     as_they_come, known = judged(p, y), calibrated(p[:1000], y[:1000])
     after = judged(tempered(p[1000:], known.value), y[1000:])
     rounded = lambda v: {key: np.round(each, 4).tolist() for key, each in v._asdict().items()}  # noqa: E731
-    return {"errors": int((p.argmax(1) != y).sum()), "turns": run.turn, "as they come": rounded(as_they_come),
+    return {"errors": int((p.argmax(1) != y).sum()), "as they come": rounded(as_they_come),
             "temperature": round(known.value, 3), "with it": rounded(after)}  # fmt: skip
 
 

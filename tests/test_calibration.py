@@ -31,8 +31,6 @@ from ludus.inference.calibration import (
     ecdf,
     features,
     guesses,
-    holm,
-    mmd_test,
     ranks,
     reconstruction,
     recovery,
@@ -40,6 +38,7 @@ from ludus.inference.calibration import (
     verdict,
 )  # fmt: skip
 from ludus.methods.vae import VAE
+from ludus.metrics.permutation import mmd_test
 from ludus.networks.decoders import Decoder
 from ludus.networks.laws import DiagonalGaussian, Point
 from ludus.networks.priors import Gaussian
@@ -179,11 +178,6 @@ def test_ranks_leave_the_band_when_p_says_so(n, L):
     assert 0.05 + 4 * math.sqrt(0.05 * 0.95 / 300) > np.mean(outside)
 
 
-def test_holm():
-    assert holm(np.array([0.04, 0.01, 0.03])) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm(np.array([0.9, 0.5])) == pytest.approx([1, 1])
-
-
 # Coverage
 
 
@@ -259,25 +253,6 @@ def test_sbi_itself():
 
 
 # Two sets of rows
-
-
-def test_a_permutation_p_is_honest():
-    draw = np.random.default_rng(0)
-    p = np.array([mmd_test(draw.normal(size=(30, 2)), draw.normal(size=(20, 2)), 39, i).p for i in range(400)])
-    assert (p <= 0.05).mean() < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 400) and p.min() >= 1 / 40
-    assert abs(p.mean() - 0.5) < 4 * math.sqrt(1 / 12 / 400) + 1 / 40
-
-
-def test_mmd_is_unbiased_and_has_its_closed_form():
-    """k(a, b) for Gaussians: E exp(−|a − b|² / 2 s²) = (s² / (s² + 2))^½ exp(−δ² / (2 (s² + 2))) in one dimension."""
-    draw = np.random.default_rng(0)
-    x, y = draw.normal(size=(1500, 1)), draw.normal(size=(1500, 1)) + 1
-    both = np.concatenate([x, y])
-    s2 = np.median((both - both.T)[np.triu_indices(3000, 1)] ** 2)
-    same = math.sqrt(s2 / (s2 + 2))
-    assert mmd_test(x, y, 19).value == pytest.approx(2 * same * (1 - math.exp(-1 / (2 * (s2 + 2)))), abs=0.02)
-    null = [mmd_test(draw.normal(size=(20, 1)), draw.normal(size=(20, 1)), 2).value for _ in range(300)]
-    assert abs(np.mean(null)) < 4 * np.std(null) / math.sqrt(300) and min(null) < 0
 
 
 def test_forests_tell_apart_what_differs():

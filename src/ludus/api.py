@@ -2,15 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
+from ludus import hub, session
 from ludus import recipe as recipes
-from ludus import session
 from ludus.data import locate
 from ludus.data.load import Data
-from ludus.data.load import load as load_data
 from ludus.errors import UserError, unknown
 from ludus.run import Run, read_recipe
 from ludus.runs import folder, store
@@ -83,7 +82,7 @@ def start(
     for role in modules or {}:
         if role not in recipes.roles(method):
             raise unknown(f"part of {method}", role, recipes.roles(method))
-    data = read_data(draft, array, conditions)
+    data = session.read_data(draft, array, conditions)
     whole = recipes.complete(_anchored(draft), data.form.kind, len(data.x))
     whole.pop("rollbacks", None)  # what befell the run that the recipe is from
     name = f"{method}-{Path(data.form.name).name}"
@@ -126,10 +125,13 @@ def resume(
     with Lock(path) as lock:
         say(lock.message)
         checkpoint = store.load(path)
+        if "sampler" not in checkpoint.state:
+            raise UserError(f"{path} was shared, with its averaged weights only: it can be drawn from, not trained on; "
+                            f"`ludus train --recipe {path / 'recipe.toml'} --data ...` begins one like it")  # fmt: skip
         planned = steps or _planned(whole, checkpoint)
         if checkpoint.turn >= planned:
             raise UserError(_no_turn_left(path, checkpoint.turn, _planned(whole, checkpoint)))
-        found = read_data(whole, data, condition)
+        found = session.read_data(whole, data, condition)
         session.same_data(path, found)
         if steps:
             whole = recipes.nest({"trainer.steps": steps}, whole)
@@ -154,32 +156,24 @@ def _no_turn_left(path: Path, turn: int, planned: int) -> str:
     return f"{path} is already complete, {turn:,} turns: {more}"
 
 
-def load(run: str | Path, **modules: nn.Module) -> Run:
-    """A run from its folder, ready to draw from; networks of the user's own are handed over again, by role."""
-    found = Run(Path(run), **modules)
+def load(run: str | Path, turn: int | Literal["best"] | None = None, **modules: nn.Module) -> Run:
+    """A run from its folder, or from the Hugging Face Hub (hf://user/name, hf://user/name@revision), ready to draw
+    from; networks of the user's own are handed over again, by role.
+
+    turn: of a checkpoint; None is the newest that verifies, "best" the one whose samples were nearest to held-out rows.
+    """
+    path = hub.fetch(run) if isinstance(run, str) and run.startswith(hub.SCHEME) else Path(run)
+    found = Run(path, turn, **modules)
     for note in found.skipped:
         say(f"checkpoint {note}: passed over, this is turn {found.turn:,}")
     return found
 
 
 def _finished(path: Path, modules: dict[str, nn.Module] | None, data: Data) -> Run:
+    from ludus import evaluate  # with scipy and scikit-learn, which take a second
+
     finished = Run(path, **(modules or {}))
     session.label_temperatures(finished, data)
+    evaluate.at_end(finished, data, **recipes.options(finished.recipe, "evaluation"))
     finished.report()
     return finished
-
-
-def read_data(recipe: dict, array: Any = None, conditions: Any = None):
-    """The data of a recipe; arrays in memory stand in for its texts."""
-    section = recipe.get("data", {})
-    source, condition = section.get("source"), section.get("condition")
-    if source is None and array is None:
-        raise UserError("no data: give --data x.npy, x.h5:/path, mnist, digits, ring, ... (`ludus inspect` looks)")
-    if (source == ARRAY and array is None) or (condition == ARRAY and conditions is None):
-        raise UserError("this run was trained on an array in memory: hand it over again, ludus.resume(run, data=array)")
-    return load_data(
-        source if array is None else array,
-        condition if conditions is None else conditions,
-        recipe.get("seed", 0),
-        **recipes.options(recipe, "data"),
-    )

@@ -19,6 +19,7 @@ from ludus.inference import calibration
 from ludus.inference.calibration import FEW, FEWEST, Calibration, Observed
 from ludus.inference.evidence import evidence
 from ludus.inference.posterior import Posterior
+from ludus.metrics.permutation import mmd_test
 from ludus.networks.decoders import Decoder
 from ludus.report.calibration import page, sentences, table
 from ludus.runs import folder
@@ -133,7 +134,7 @@ def _observed(
         again = _in_parts(lambda rows: game.decode(mean[rows]), len(observed))
         apart = tuple(unit * each for each in calibration.reconstruction(observed.numpy(), again.numpy()))
     p = calibration.conformal(mine, reference, model)
-    mmd = calibration.mmd_test(model, mine[picked], seed=seed) if len(mine) > 1 else None  # of one row no law is seen
+    mmd = mmd_test(model, mine[picked], seed=seed) if len(mine) > 1 else None  # of one row no law is seen
     return Observed(len(mine), len(picked), mmd, p, apart)
 
 

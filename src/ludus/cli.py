@@ -26,7 +26,19 @@ app = typer.Typer(
     "75 stopped by a signal and resumable, 130 interrupted before the first turn.",
 )  # fmt: skip
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
+
+def _folder(run: str) -> Path:
+    """A run folder; one on the Hub is fetched."""
+    if not run.startswith("hf://"):
+        return Path(run)
+    from ludus import hub
+
+    return hub.fetch(run)
+
+
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", parser=_folder, help="A run folder, or hf://user/name.", show_default=False)
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -101,6 +113,7 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
     condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value, or 0.5,1.2.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same samples.")] = 0,
+    turn: Annotated[str | None, typer.Option(help="Of a checkpoint, or best; else the newest.")] = None,
 ) -> None:
     """Draw samples in the units, shape and axis order of your data; a picture shows means, without pixel noise.
 
@@ -112,10 +125,10 @@ def sample(
     _writable(out, ".npy", ".h5", ".png")
     from ludus import api, session
 
-    trained, picture = api.load(run), out.suffix == ".png"
+    trained, picture = api.load(run, _turn(turn)), out.suffix == ".png"
     x = trained.sample(n, condition, seed, noise=not picture)
     if picture:
-        _draw(out, session.drawing(trained.form, x, trained.form.to_user(trained.examples["x"])))
+        _draw(out, session.drawing(trained.form, x, trained.real))
     else:
         name = "images" if trained.form.kind == "images" else "points"
         _write(out, {name: x}, run=str(run), turn=trained.turn, seed=seed, condition=condition or "")
@@ -363,6 +376,68 @@ def calibrate(
     print("\n".join([*calibrations.lines(found), *map(str, written)]))
 
 
+@app.command()
+def evaluate(
+    run: RunFolder,
+    n: Annotated[int, typer.Option("-n", min=50, help="Images at most; as many as there are held-out rows.")] = 10_000,
+    against: Annotated[str | None, typer.Option(help="Real rows, never trained on, in place of the held-out.")] = None,
+    condition: Annotated[str | None, typer.Option(help="Their labels or values.")] = None,
+    observable: Annotated[list[str] | None, typer.Option(help="Yours, file.py:function.")] = None,
+    features: Annotated[list[str] | None, typer.Option(help="Of your network, file.py:function.")] = None,
+    means: Annotated[bool, typer.Option("--means", help="Judge a decoder's means E[x|z], without pixel noise.")] = False,
+    turn: Annotated[str | None, typer.Option(help="A checkpoint: its turn, or best; else the newest.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same page.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="A folder for the page; by default that of the run.")] = None,
+) -> None:
+    """Say whether the samples are any good: like the data, covering them, no copies, physical; with a page.
+
+    Every score stands beside its floor, the same score of real data. The page is evaluation.html, .md and .json.
+
+    \b
+      ludus evaluate runs/NAME
+      ludus evaluate runs/NAME --against other.h5:/images --observable my_physics.py:peak_width
+    """
+    _is_run(run)
+    out = out or run
+    if not out.is_dir():
+        raise UserError(f"--out {out}: there is no such folder")
+    from ludus.data import locate
+
+    if against is not None:
+        locate.check(against, condition)
+    from ludus import api
+    from ludus.report.evaluation import lines
+
+    found = api.load(run, turn=_turn(turn)).evaluate(
+        n, seed, against=against, condition=condition, features=features or (), observables=observable or (),
+        noise=not means, out=out,
+    )  # fmt: skip
+    print("\n".join([*lines(found), *(str(out / f"evaluation.{kind}") for kind in ("html", "md", "json"))]))
+
+
+@app.command()
+def compare(
+    run: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Evaluated runs.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="A page, x.html, with the table and a figure.")] = Path("comparison.html"),
+) -> None:
+    """Put the evaluations of several runs into one table and one figure.
+
+    \b
+      ludus compare runs/one runs/two
+    """
+    for each in run:
+        _is_run(each)
+    _writable(out, ".html")
+    from ludus import evaluate as evaluations
+    from ludus.runs import folder
+
+    rows, notes, page = evaluations.compare(run)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    folder.write(out, page)
+    print("\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows))
+    print("\n".join([*notes, str(out)]))
+
+
 def _note_training(trained: Any, data: str) -> None:
     """Says where a run is judged by the file that it was trained on."""
     import os
@@ -374,6 +449,15 @@ def _note_training(trained: Any, data: str) -> None:
     whole = place._replace(path=os.path.abspath(place.path)).text if place.is_file else data
     if whole == trained.recipe.get("data", {}).get("source"):
         say(f"{data} is what this run was trained on, most of it: errors on other rows are larger")
+
+
+def _turn(text: str | None) -> int | str | None:
+    """What `api.load` takes for a turn."""
+    if text in (None, "best"):
+        return text
+    if not text.isdecimal():
+        raise UserError(f"--turn {text}: best, or the number of a turn that has a checkpoint")
+    return int(text)
 
 
 def _writable(out: Path, *suffixes: str) -> None:
@@ -552,6 +636,54 @@ def figure(
     drawn = recipes.load_object(FIGURES[name])()
     folder.write(target, figures.png(drawn) if target.suffix == ".png" else figures.svg(drawn))
     print(target)
+
+
+@app.command()
+def card(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="By default README.md of the run, which push takes.")] = None,
+    license: Annotated[str | None, typer.Option(help="mit, cc-by-4.0, ...; none is stated without.")] = None,
+) -> None:
+    """Write the model card of a run: what it is, how to use it, how good it is, as the Hugging Face Hub shows it.
+
+    \b
+      ludus evaluate runs/NAME
+      ludus card runs/NAME --license cc-by-4.0
+    """
+    _is_run(run)
+    out = out or run / "README.md"
+    _writable(out, ".md")
+    from ludus import hub
+    from ludus.runs import folder
+
+    folder.write(out, hub.card(run, license))
+    print(out)
+
+
+@app.command()
+def push(
+    run: RunFolder,
+    repo: Annotated[str, typer.Argument(metavar="USER/NAME", help="The model on the Hub, a new one if need be.")],
+    private: Annotated[bool, typer.Option("--private", help="For you alone.")] = False,
+    with_examples: Annotated[bool, typer.Option("--with-examples", help="Also the real rows it keeps.")] = False,
+    dry_run: Annotated[Path | None, typer.Option(help="A new folder for what would be uploaded; nothing is.")] = None,
+) -> None:
+    """Share a run on the Hugging Face Hub, without the data that it was trained on; `hf auth login` comes first.
+
+    \b
+      ludus push runs/NAME jane/spectra --dry-run look
+      ludus push runs/NAME jane/spectra --private
+      ludus sample hf://jane/spectra -n 64 --out x.h5
+    """
+    _is_run(run)
+    from ludus import hub
+
+    if dry_run is None:
+        print(hub.push(run, repo, private, with_examples))
+        return
+    hub.export(run, dry_run, repo, with_examples)
+    print("\n".join(hub.listing(dry_run)))
+    print(dry_run)
 
 
 @app.command()

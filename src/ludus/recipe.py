@@ -189,6 +189,7 @@ SECTIONS = {
     "snapshot": "callbacks.snapshot:Snapshot",
     "plan": "callbacks.plan:Plan",
     "doctor": "doctor.watch:Doctor",
+    "evaluation": "evaluate:at_end",
 }
 USUAL = {
     "points": {f"{role}.name": "mlp" for role in ROLES} | {"prior.name": "gaussian", "prior.dimension": 32},

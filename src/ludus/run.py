@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,22 +24,25 @@ from ludus.inference.directions import Directions
 from ludus.inference.evidence import Evidence, evidence
 from ludus.inference.inversion import Inversion
 from ludus.inference.labels import Labelled
+from ludus.inference.path_length import mean, squares
 from ludus.inference.posterior import Posterior
 from ludus.metrics.labels import Temperature
+from ludus.metrics.rows import Estimate
 from ludus.networks.decoders import Decoder
 from ludus.networks.priors import Gaussian
-from ludus.runs import store
+from ludus.runs import best, store
 from ludus.terminal import counting, say
 from ludus.trainer import load_weights, under
 
 if TYPE_CHECKING:
+    from ludus.evaluation.evaluation import Evaluation
     from ludus.inference.calibration import Calibration
 
 AT_ONCE = 1024  # rows that go through a network together, to bound memory
 
 
 class Run:
-    """A run on disk, ready to draw from: the averaged game of its newest checkpoint that verifies.
+    """A run on disk, ready to draw from: the averaged game of its newest checkpoint that verifies, or of another turn.
 
     Attributes: `folder`; `recipe` (a dict); `game` (on the CPU, in eval mode); `form`, the way between the network's
     range and the user's units; `turn`; `skipped`, checkpoints that were passed over, and why; `unknown`, whether it was
@@ -49,20 +52,25 @@ class Run:
     value as the user's data have them, one for all or one each; None is unknown.
     """
 
-    def __init__(self, path: Path, **modules: nn.Module):
+    def __init__(self, path: Path, turn: int | Literal["best"] | None = None, **modules: nn.Module):
         self.folder, self.recipe = Path(path), read_recipe(Path(path))
         kept = session.kept_data(self.folder)
         self.form: Form = kept["form"]
         self.notes, self.examples, self.unknown = kept["notes"], kept["examples"], kept.get("unknown", True)
         self.pixels = {name: self.examples[name] for name in ("mask", "sigma") if name in self.examples}
-        checkpoint = store.load(self.folder)
+        checkpoint = store.load(self.folder, best.turn(self.folder) if turn == "best" else turn)
         self.turn, self.skipped, self.numbers = checkpoint.turn, checkpoint.skipped, checkpoint.state
-        own = {role: copy.deepcopy(module) for role, module in modules.items()}  # the caller's stay as they are
+        own = {role: copy.deepcopy(module).cpu() for role, module in modules.items()}  # the caller's stay as they are
         with seeds.forked(torch.device("cpu")):
             game = recipes.build(self.recipe, self.form, own, self.pixels)
         self.game: Game = game.eval().requires_grad_(False).cpu()
         average = under("average/", {name: torch.from_numpy(value) for name, value in checkpoint.tensors.items()})
         load_weights(self.game, average)
+
+    @property
+    def real(self) -> np.ndarray | None:
+        """The real examples that pictures show, in the user's units; None where the run was shared without them."""
+        return self.form.to_user(self.examples["x"]) if "x" in self.examples else None
 
     def sample(self, n: int, c: Any = None, seed: int = 0, *, noise: bool = True) -> np.ndarray:
         """n draws x ~ p(x | c), float32. c = None draws conditions as often as the training data had them.
@@ -72,20 +80,30 @@ class Run:
         """
         at_least("n", n, 1)
         check_budget(f"{n:,} samples", (n, *self.form.shape), 8, "draw fewer at a time")
-        draw = self.game.sample if noise else lambda n, c: self.game.decode(self.game.prior.sample(n, c), c)
-        with seeds.measuring(self.game, seed):
-            given = self._drawn(n) if c is None else self._given(c, n)
-            parts = _blocks(n, given, lambda rows, c: draw(rows.stop - rows.start, c))
-        x = self.form.to_user(torch.cat(parts).numpy())
+        given = None if c is None else self._given(c, n)
+        x = self.form.to_user(self.draws(n, given, seed, noise=noise))
         counted = any(isinstance(part, Decoder) and part.counts for part in self.game.children())
         return np.round(x) if counted and noise else x  # float32, to the network's range and back, leaves 6.9999995
+
+    def draws(self, n: int, c: Tensor | np.ndarray | None = None, seed: int = 0, *, noise: bool = True) -> np.ndarray:
+        """The same in the network's range, for encoded conditions c (n, K)."""
+        draw = self.game.sample if noise else lambda n, c: self.game.decode(self.game.prior.sample(n, c), c)
+        with seeds.measuring(self.game, seed):
+            given = self._drawn(n) if c is None else torch.as_tensor(c)
+            return torch.cat(_blocks(n, given, lambda rows, c: draw(rows.stop - rows.start, c))).numpy()
+
+    def told(self, c: np.ndarray | None) -> bool:
+        """Whether the generator can be asked for encoded conditions c (n, K)."""
+        return c is not None and bool(self.form.conditions) and not self._blind("generator") and (
+            self.unknown or not np.isnan(c).any()
+        )
 
     # From x to z and back
 
     def encode(self, x: Any, c: Any = None) -> Posterior:
         """q(z | x, c) of each row. Raises UserError where the method has no encoder."""
         game = self._able(Encodes, "encoder")
-        x = self._rows(x)
+        x = self.rows(x)
         c = None if c is None and self._blind("encoder") else self._given(c, len(x))
         with seeds.measuring(game, seed=0):
             return Posterior(_blocks(len(x), c, lambda rows, c: game.posterior(x[rows], c)))
@@ -126,7 +144,7 @@ class Run:
         at_least("restarts", restarts, 1)
         if not weight >= 0 or (weight and not isinstance(game.prior, Gaussian)):
             raise UserError(f"weight = {weight}: at least 0, and 0 unless the prior is gaussian")
-        x = self._rows(x)
+        x = self.rows(x)
         c, live = self._given(c, len(x)), self._live()
         bounded = getattr(game.prior, "bounded", False)
         share = torch.linspace(0, 1, restarts)[:, None, None] if isinstance(game, Encodes) else torch.ones(1, 1, 1)
@@ -153,7 +171,7 @@ class Run:
     def codes(self, x: Any, c: Any = None) -> dict[str, np.ndarray]:
         """What the network Q reads in each row: "category 0" (n, K), probabilities, for each category, and "values"."""
         game = self._able(Recognises, "codes")
-        x = self._rows(x)
+        x = self.rows(x)
         c = self._given(c, len(x))
         with seeds.measuring(game, seed=0):
             numbers = torch.cat(_blocks(len(x), c, lambda rows, c: game.recognise(x[rows], c)))
@@ -227,6 +245,17 @@ class Run:
         """The direction in latent space in which rows with an attribute lie, (d,): add it to z, and decode."""
         return latents.attribute_vector(self.encode(x, c).mean, has)
 
+    def path_length(self, n: int = 1000, c: Any = None, seed: int = 0) -> Estimate:
+        """How fast pictures change between n pairs of latents, in the user's units squared: `inference.path_length`."""
+        game, live = self._able(Decodes, "decoder"), self._live()
+        at_least("n", n, 2)
+        live, slerp = 1 if live is None else live, isinstance(game.prior, Gaussian)
+        with seeds.measuring(game, seed):
+            c = self._drawn(n) if c is None else self._given(c, n)
+            a, b = game.prior.sample(n, c), game.prior.sample(n, c)
+            parts = _blocks(n, c, lambda rows, c: squares(lambda z: game.decode(z, c) * live, a[rows], b[rows], slerp))
+        return mean(self.form.scaling.scale**2 * torch.cat(parts))
+
     def sheet(self, side: int = 20, c: Any = None) -> np.ndarray:
         """Pictures over a plane of two latents, row by row, (side², ...), at equal steps of each one's probability."""
         if (d := self._able(Decodes, "decoder").prior.dimension) != 2:
@@ -243,7 +272,7 @@ class Run:
 
         Probabilities are calibrated by a temperature, if there were enough held-out labels when the run ended.
         """
-        return labels.labelled(self.form.condition, self.labels_of(self._rows(x)), self._temperatures())
+        return labels.labelled(self.form.condition, self.labels_of(self.rows(x)), self._temperatures())
 
     def labels_of(self, x: Tensor | np.ndarray) -> np.ndarray:
         """E[c | x] of rows in the network's range, as the network has it."""
@@ -257,6 +286,8 @@ class Run:
         if kept.get("turn") == self.turn:
             return [Temperature(**each) for each in kept["temperatures"]]
         why = "the run is not complete, `ludus resume` ends it"
+        if kept:
+            why = f"the temperature is that of turn {kept['turn']:,}, this is turn {self.turn:,}"
         return [Temperature(why=why) for column in self.form.condition.columns if column.labels]
 
     # How probable x is
@@ -275,7 +306,7 @@ class Run:
         if method not in ("iwae", "ais"):
             raise unknown("method", method, ["iwae", "ais"])
         at_least("draws", draws, 1)
-        x = self._rows(x)
+        x = self.rows(x)
         c = self._given(c, len(x))
         if self.recipe["sampler"].get("binarise"):
             with seeds.forked(torch.device("cpu"), seed):
@@ -319,7 +350,7 @@ class Run:
         if data is None:
             game = self._able(Encodes, "encoder")
             blind = self._blind("encoder")
-            rows = None if observed is None else self._rows(observed)
+            rows = None if observed is None else self.rows(observed)
             if rows is not None and self.recipe["sampler"].get("binarise"):
                 with seeds.forked(torch.device("cpu"), seed):
                     rows = binarised(rows)
@@ -333,7 +364,7 @@ class Run:
         if not isinstance(data, (tuple, list)) or len(data) != 2 or data[1] is None:
             raise UserError("data are pairs (x, c): true values, and the condition of each")
         x, c = data
-        given = self._given(c, len(self._rows(x)))  # of the shape, and finite
+        given = self._given(c, len(self.rows(x)))  # of the shape, and finite
         x = np.asarray(array(x, "x").rows(0, len(given)), float).reshape(len(given), -1)
         with seeds.measuring(self.game, seed):
             return calibrate.of_pairs(self.game, self.form, x, given, n, draws, seed)
@@ -357,7 +388,7 @@ class Run:
             raise UserError(f"the encoder has learned nothing yet ({at}): `ludus resume {self.folder}` goes on")
         return self.game
 
-    def _rows(self, x: Any) -> Tensor:
+    def rows(self, x: Any) -> Tensor:
         """The user's rows in the network's range. Raises UserError for another shape, gaps, what the law excludes."""
         source = array(x, "x")
         check_numbers(source)
@@ -389,11 +420,13 @@ class Run:
             return game.prior.sample(n, c), c
         if x is None and c is not None:
             raise UserError("c is of the rows x: give these too")
+        if x is None and "x" not in self.examples:
+            raise UserError("pca is of codes of real rows, and this run was shared without any: give x")
         if x is None:
             x, c = (torch.from_numpy(self.examples[name]) if name in self.examples else None for name in ("x", "c"))
             c = None if c is None else c[: len(x)]
         else:
-            x = self._rows(x)
+            x = self.rows(x)
             c = self._given(c, len(x))
         return torch.cat(_blocks(len(x), c, lambda rows, c: game.posterior(x[rows], c).mean)), c
 
@@ -441,6 +474,36 @@ class Run:
             return None
         rows = torch.from_numpy(self.examples["c"])
         return rows[torch.randint(len(rows), (n,))]
+
+    # Whether it is any good
+
+    def evaluate(
+        self, n: int = 10_000, seed: int = 0, *, against: Any = None, condition: Any = None, data: Any = None,
+        features: Sequence[Any] = (), observables: Sequence[Any] = (), noise: bool = True,
+        out: str | Path | None = None,
+    ) -> "Evaluation":  # fmt: skip
+        """Compares n draws with rows that were held out, writes the page, and gives what it says.
+
+        evaluation.html, .md and .json, and figures as PNG, SVG and CSV, in `out`, by default the run's folder. As many
+        rows of each as there are held-out ones, n at most.
+
+        Args:
+            against: other real rows, never trained on, an array or a text.    condition: theirs, if there is one.
+            data: those that the run was trained on, where these are no file: an array, or (array, conditions).
+            features: "my_file.py:function", from images (n, H, W, C) in the user's units to (n, d); or an `Extractor`.
+            observables: "my_file.py:function", to (n,); or an `Observable`; beside the default ones and `@observable`.
+            noise: as for `sample`; without, a decoder's means are judged.
+        """
+        from ludus import evaluate
+        from ludus.features import by_user
+
+        at_least("n", n, evaluate.FEWEST)
+        own = [by_user.features(each) if isinstance(each, str) else each for each in features]
+        looked_at = [by_user.observable(each) if isinstance(each, str) else each for each in observables]
+        known, held = evaluate.real_rows(self, data, against, condition)
+        found, about = evaluate.of_run(self, known, held, n, seed, own=own, looked_at=looked_at, noise=noise)
+        evaluate.write(self, found, about, self.folder if out is None else Path(out))
+        return found
 
     def report(self) -> Path:
         """Writes report.html, self-contained, and gives its path."""

@@ -5,8 +5,9 @@ import json
 import platform
 import shlex
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.numpy
@@ -22,11 +23,13 @@ from ludus.callbacks.checkpoint import Checkpoint
 from ludus.callbacks.log import Log
 from ludus.callbacks.plan import Plan
 from ludus.callbacks.progress import Progress
+from ludus.callbacks.selection import Judge
 from ludus.callbacks.signals import stopping
 from ludus.callbacks.snapshot import Snapshot
 from ludus.data.condition import check_raw, word
 from ludus.data.form import Form
 from ludus.data.load import Data
+from ludus.data.load import load as load_data
 from ludus.data.sampler import Sampler
 from ludus.doctor.findings import findings
 from ludus.doctor.watch import Doctor
@@ -38,6 +41,7 @@ from ludus.inference.forecast import forecast
 from ludus.inference.labels import Labelled
 from ludus.metrics.labels import Temperature
 from ludus.networks.decoders import Decoder
+from ludus.report.evaluation import brief
 from ludus.report.page import Section, page
 from ludus.runs import folder, journal, store
 from ludus.runs.journal import Journal
@@ -50,6 +54,22 @@ if TYPE_CHECKING:
 ARRAY = "array in memory"  # stands in a recipe for data that were handed over in Python
 SHOWN = 64  # examples kept for pictures
 CONDITIONS = 4096  # rows of conditions kept, to draw from when none is asked for
+
+
+def read_data(recipe: dict, array: Any = None, conditions: Any = None) -> Data:
+    """The data of a recipe; arrays in memory stand in for its texts."""
+    section = recipe.get("data", {})
+    source, condition = section.get("source"), section.get("condition")
+    if source is None and array is None:
+        raise UserError("no data: give --data x.npy, x.h5:/path, mnist, digits, ring, ... (`ludus inspect` looks)")
+    if (source == ARRAY and array is None) or (condition == ARRAY and conditions is None):
+        raise UserError("this run was trained on an array in memory: hand it over again, ludus.resume(run, data=array)")
+    return load_data(
+        source if array is None else array,
+        condition if conditions is None else conditions,
+        recipe.get("seed", 0),
+        **recipes.options(recipe, "data"),
+    )
 
 
 def prepare(path: Path, recipe: dict, data: Data) -> None:
@@ -215,8 +235,10 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
     held = Batch(torch.from_numpy(held_x).to(device), None if held_c is None else torch.from_numpy(held_c).to(device))
     averaging = Averaging(game, **recipes.options(recipe, "averaging"))
     metrics = path / "metrics.jsonl"
-    told = None if "generator" in recipes.METHODS[recipe["method"]["name"]].blind else c  # else it had to respond to c
+    blind = "generator" in recipes.METHODS[recipe["method"]["name"]].blind
+    told = None if blind else c  # else it had to respond to c
     doctor = Doctor(metrics, Batch(x, told), held, say, **recipes.options(recipe, "doctor"))
+    judge = Judge(averaging.game, x, Batch(held.x) if blind else held, sampler.binarise)
     callbacks = [  # what a turn changes comes before what saves it; a plan is tried out once the start is saved
         Annealing(**recipes.options(recipe, "annealing")),
         ADA(**recipes.options(recipe, "ada")),
@@ -224,7 +246,7 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
         doctor,
         Log(metrics, lambda: doctor.entry),
         Snapshot(lambda turn: picture(path, turn, averaging.game, data), **recipes.options(recipe, "snapshot")),
-        Checkpoint(path, say, **recipes.options(recipe, "checkpoint")),
+        Checkpoint(path, say, judge, **recipes.options(recipe, "checkpoint")),
         Plan(say, **recipes.options(recipe, "plan")),
         Progress(),
     ]
@@ -259,11 +281,12 @@ def picture(path: Path, turn: int, game: Game, data: Data) -> None:
     folder.write(path / "samples" / f"{turn:08d}.png", figures.png(figure))
 
 
-def drawing(form: Form, generated: np.ndarray, real: np.ndarray):
+def drawing(form: Form, generated: np.ndarray, real: np.ndarray | None):
     """A figure of samples, in the user's units: images on the real ones' scale, points over the real ones."""
     if form.kind == "points":
-        return figures.points({"real": real, "generated": generated})
-    return figures.grid(form.pictures(generated), limits=figures.limits_of(form.pictures(real)))
+        return figures.points(({} if real is None else {"real": real}) | {"generated": generated})
+    scale = generated if real is None else real
+    return figures.grid(form.pictures(generated), limits=figures.limits_of(form.pictures(scale)))
 
 
 def comparison(form: Form, arrays: dict[str, np.ndarray]):
@@ -285,7 +308,7 @@ def walk(
     """
     if run.form.kind == "points":
         raise UserError(f"{run.form.name} are points, not pictures to be walked through: use run.traverse in Python")
-    z, busiest = _example(run)
+    z, busiest = example(run)
     if along is None and which is None and isinstance(run.game, Recognises):
         if width is not None:
             raise UserError("codes are taken through all that they may be: leave out --width, or name --latents")
@@ -309,7 +332,7 @@ def _walked(run: "Run", found: np.ndarray, titles: list[list[str]], film: bool) 
     """Figures of walks (walks, steps, ...) in the user's units; titles: of each step of each."""
     steps = found.shape[1]
     found = np.stack([run.form.pictures(each) for each in found])
-    limits = figures.limits_of(run.form.pictures(run.form.to_user(run.examples["x"])))
+    limits = figures.limits_of(found if run.real is None else run.form.pictures(run.real))
     if film:
         return [figures.grid(found[:, i], limits=limits, titles=[each[i] for each in titles]) for i in range(steps)]
     flat = found.reshape(-1, *found.shape[2:])
@@ -317,19 +340,22 @@ def _walked(run: "Run", found: np.ndarray, titles: list[list[str]], film: bool) 
     return [figures.grid(flat, limits=limits, columns=steps, titles=new)]
 
 
-def _example(run: "Run", most: int = 12) -> tuple[np.ndarray, list[int]]:
-    """The code of an example, and the latents that carry the most, at most a dozen; a draw where nobody encodes."""
-    x, c = torch.from_numpy(run.examples["x"]), run.examples.get("c")
+def example(run: "Run", most: int = 12) -> tuple[np.ndarray, list[int]]:
+    """The code of an example, and the latents that carry the most, at most a dozen; a draw where nobody encodes, or
+    there is no example."""
     with seeds.measuring(run.game, seed=0):
-        if not isinstance(run.game, Encodes):
+        if not isinstance(run.game, Encodes) or run.real is None:
             z = run.game.prior.sample(1)[0].numpy()
             return z, list(range(min(len(z), most)))
+        x, c = torch.from_numpy(run.examples["x"]), run.examples.get("c")
         mean = run.game.posterior(x, None if c is None else torch.from_numpy(c[: len(x)])).mean.numpy()
     return mean[0], [int(j) for j in np.argsort(-mean.var(0))[:most]]
 
 
 def truth(run: "Run", raw: np.ndarray, n: int, name: str) -> np.ndarray:
     """The user's labels or values of n rows, encoded (n, K)."""
+    if run.form.condition is None:
+        raise UserError(f"condition {name}: this run on {run.form.name} was trained without one")
     raw, columns = check_raw(raw, n, name), run.form.condition.columns
     if raw.shape[1] != len(columns):
         raise UserError(f"condition {name} has {raw.shape[1]} columns, this run was trained on {len(columns)}")
@@ -378,13 +404,24 @@ def unsure(run: "Run", x: np.ndarray, found: Labelled, truth: np.ndarray | None)
 def section(run: "Run") -> Section:
     """What the report says of a run."""
     n = 5000 if run.form.kind == "points" else SHOWN
-    real, generated = run.form.to_user(run.examples["x"]), run.sample(n, noise=False)
-    again = None
+    real, generated, again = run.real, run.sample(n, noise=False), None
     if run.form.kind == "images":
-        again = _reconstructed(run) if isinstance(run.game, Encodes) else None
-        real, generated = run.form.pictures(real), run.form.pictures(generated)
+        again = _reconstructed(run) if isinstance(run.game, Encodes) and real is not None else None
+        real = None if real is None else run.form.pictures(real)
+        generated = run.form.pictures(generated)
+    rows = journal.read(run.folder / "metrics.jsonl")
+    events, found = [row["event"] for row in rows if "event" in row], findings(rows)
+    rows = [row for row in rows if "losses" in row]
+    notes = [*run.notes, *events, *run.skipped]
+    toml, commands = recipes.text(run.recipe), _commands(run)
+    return Section(run.folder.name, facts(run), toml, rows, real, generated, notes, commands, found, again,
+                   _quality(run))  # fmt: skip
+
+
+def facts(run: "Run") -> list[tuple[str, str]]:
+    """What was run, for how long, on what."""
     seconds, batch = max(run.numbers["seconds"], 1e-9), run.recipe["sampler"]["batch"]
-    facts = [
+    return [
         ("method", run.recipe["method"]["name"]),
         ("data", run.form.name),
         ("turns", f"{run.turn:,} of {run.numbers['steps']:,}, batch {batch}"),
@@ -392,12 +429,26 @@ def section(run: "Run") -> Section:
         ("parameters", ", ".join(f"{name} {_count(p.owns)}" for name, p in run.game.players.items())),
         ("hardware", f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"),
     ]
-    rows = journal.read(run.folder / "metrics.jsonl")
-    events, found = [row["event"] for row in rows if "event" in row], findings(rows)
-    rows = [row for row in rows if "losses" in row]
-    notes = [*run.notes, *events, *run.skipped]
-    toml, commands = recipes.text(run.recipe), _commands(run)
-    return Section(run.folder.name, facts, toml, rows, real, generated, notes, commands, found, again)
+
+
+def kept_evaluation(path: Path) -> dict:
+    """evaluation.json of a run; nothing where it was not evaluated."""
+    try:
+        return json.loads((path / "evaluation.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"evaluation.json of {path} is damaged ({error}): delete it, or evaluate again") from None
+
+
+def _quality(run: "Run") -> str:
+    """What the last evaluation of a run found, if it was of this turn."""
+    kept = kept_evaluation(run.folder)
+    if kept.get("turn") != run.turn:
+        return ""
+    command = escape(f"ludus evaluate {shlex.quote(str(run.folder))}")
+    more = f'<p class="said">A quick look at the end of the run: <code>{command}</code> looks closely.</p>'
+    return brief(kept) + (more if kept.get("quick") else "")
 
 
 def _reconstructed(run: "Run") -> np.ndarray:

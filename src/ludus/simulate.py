@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import h5py
 
 WORLDS = {"ins": "worlds.ins:Ins"}
+EXACT = ("practical", "physical")  # modes whose pictures are without noise, the first by default
 CHUNK = 4_000_000  # bytes of pictures drawn from one seed, by one process at a time
 
 
@@ -214,3 +215,15 @@ def _chunk(seed: int, number: int, n: int) -> tuple[int, np.ndarray, np.ndarray,
     key = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
     drawn = _here.draw(n, torch.Generator().manual_seed(key))
     return number, drawn.images.numpy(), drawn.labels.numpy(), drawn.parameters.numpy(), drawn.tried
+
+
+def exact_world(path: Path) -> str:
+    """The world of a file that `simulate` wrote, if its pictures are without noise; else nothing."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            told = json.loads(file.attrs.get("recipe", "{}"))
+    except (OSError, ValueError):
+        return ""
+    return told.get("world", "") if told.get("mode", EXACT[0]) in EXACT else ""

@@ -23,6 +23,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from games import data_of, same, trainer_of, weights
+from ludus.doctor.measure import Gauge
 from ludus.errors import UserError
 from ludus.game import Batch
 from ludus.methods.vae import VAE
@@ -30,7 +31,7 @@ from ludus.networks.decoders import Decoder
 from ludus.networks.encoders import Encoder
 from ludus.networks.laws import DiagonalGaussian
 from ludus.networks.priors import Gaussian, Uniform
-from ludus.worlds.linear_gaussian import kept
+from ludus.worlds.linear_gaussian import LinearGaussian, kept
 
 with_zuko = pytest.mark.skipif(importlib.util.find_spec("zuko") is None, reason="zuko is not installed")
 
@@ -194,6 +195,22 @@ def test_a_linear_vae_keeps_the_latents_that_theory_says_and_fewer_nats_as_beta_
         assert found[-1][1] == pytest.approx(nats, abs=0.05)  # the noise of training
     assert [active for active, _ in found] == [3, 2, 1]
     assert found[0][1] > found[1][1] > found[2][1]
+
+
+def test_at_the_optimum_the_nats_of_each_latent_are_those_of_the_formula_in_float32():
+    """W = U (Λ − σ²)^½ and the posterior, in closed form: of a kept latent ½ log λ/σ² nats, of the others none; as many
+    are active as eigenvalues exceed σ², and the doctor counts so."""
+    spectrum, sigma = torch.tensor([8.0, 4.0, 2.0, 1.0, 0.5], dtype=torch.float64), 1.2
+    x = with_covariance(spectrum, 400)
+    U = torch.linalg.eigh(x.double().T.cov(correction=0)).eigenvectors.flip(1)[:, :4]
+    W = U * (spectrum[:4] - sigma**2).clamp_min(0).sqrt()
+    game = exact_game(VAE, LinearGaussian(W.float(), x.double().mean(0).float(), sigma)).float()
+    q, nats = game.posterior(x), (spectrum[:4] / sigma**2).log().clamp_min(0) / 2
+    assert q.mean.dtype == torch.float32
+    torch.testing.assert_close(q.kl().mean(0).double(), nats, rtol=0, atol=1e-6)
+    found = Gauge(Batch(x), Batch(x[:0]), len(x)).measure(game)
+    assert found["active"] == kept(spectrum, 4, sigma) == (spectrum[:4] > sigma**2).sum() == 3
+    assert found["kl"] == pytest.approx(nats.tolist(), abs=5e-4)  # as many digits as are logged
 
 
 # A posterior that is a flow

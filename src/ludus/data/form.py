@@ -61,6 +61,14 @@ class Form:
             out[rows] = self.scaling.undo(x[rows])
         return np.ascontiguousarray(layout.to_user(out, self.axes))
 
+    def in_units(self, x: np.ndarray) -> np.ndarray:
+        """(n, C, H, W) or (n, D) in the network's range -> float32 (n, H, W, C) or (n, D) in the user's units."""
+        x = np.asarray(x)
+        out = np.empty((len(x), *self.shape), np.float32)
+        for rows in self._blocks(len(x)):
+            out[rows] = self.scaling.undo(x[rows])
+        return np.moveaxis(out, 1, -1) if self.kind == "images" else out
+
     def _blocks(self, n: int) -> Iterator[slice]:
         step = max(1, BLOCK // (8 * math.prod(self.shape)))
         return (slice(start, start + step) for start in range(0, n, step))

@@ -20,11 +20,12 @@ from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neighbors import NearestNeighbors
 
 from ludus.errors import UserError
+from ludus.metrics.multiple import LEAST, holm, said, shown
+from ludus.metrics.permutation import TwoSample, beside
 
 LEVEL = 0.05  # of the verdict, over all its tests together
 FEWEST, FEW = 20, 100  # cases: refused below, and warned of below
-LEAST = 1e-300  # of a p-value: none is 0
-PERMUTATIONS, FORESTS = 999, 19  # of rows between the two sets: of a kernel, and of random forests, which are slow
+FORESTS = 19  # permutations of rows between two sets, for random forests, which are slow
 SCORES, NEAREST = 32, 5  # principal components at most; neighbours
 
 
@@ -289,34 +290,7 @@ def _far(found: Checks, j: int, name: str) -> str:
     )
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """p-values (m,) adjusted for all of them together (Holm 1979): at most α exactly where Holm rejects at level α."""
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
-    return adjusted
-
-
-def shown(p: float) -> str:
-    """A p-value as it is printed."""
-    return "< 1e-10" if p < 1e-10 else f"{p:.1e}" if p < 1e-3 else f"{p:.3f}"
-
-
-def said(p: float) -> str:
-    """The same in a sentence."""
-    return f"p {shown(p)}" if p < 1e-10 else f"p = {shown(p)}"
-
-
 # Two sets of rows: are they of one law?
-
-
-class TwoSample(NamedTuple):
-    """A statistic of two sets, and what it is when rows are exchanged between them at random."""
-
-    value: float
-    null_mean: float
-    null_sd: float
-    p: float  # (1 + #{null ≥ value}) / (1 + null)
 
 
 def c2st(x: np.ndarray, y: np.ndarray, seed: int = 1) -> float:
@@ -348,39 +322,7 @@ def c2st_test(
         count(i)
         mixed = draw.permutation(rows)
         null.append(c2st(mixed[: len(x)], mixed[len(x) :], seed))
-    return _beside(value, np.array(null))
-
-
-def _beside(value: float, null: np.ndarray) -> TwoSample:
-    p = (1 + (null >= value).sum()) / (1 + len(null))
-    return TwoSample(float(value), float(null.mean()), float(null.std(ddof=1)), float(p))
-
-
-def mmd_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> TwoSample:
-    """Maximum mean discrepancy of rows x (n, k) and y (m, k), squared and unbiased, beside its permutation null.
-
-        MMD² = mean of k(x, x') + mean of k(y, y') − 2 mean of k(x, y),    k(a, b) = exp(−|a − b|² / 2 s²),
-
-    pairs of a row with itself left out, s the median distance of all rows. Unbiased: it may be below 0, and is 0 on
-    average where both are of one law. Gretton et al. 2012, JMLR 13, 723.
-    """
-    n, m = len(x), len(y)
-    rows = np.concatenate([x, y]).astype(float)
-    squares = (rows**2).sum(1)
-    apart = np.maximum(squares[:, None] + squares - 2 * rows @ rows.T, 0)
-    s2 = np.median(apart[np.triu_indices(n + m, 1)])
-    kernel = np.exp(-apart / (2 * (s2 if s2 > 0 else 1.0)))
-    np.fill_diagonal(kernel, 0)
-    draw = np.random.default_rng(seed)
-    first = np.zeros((n + m, permutations + 1))  # which rows are of the first set; column 0: those that are
-    first[:n, 0] = 1
-    for j in range(1, permutations + 1):
-        first[draw.permutation(n + m)[:n], j] = 1
-    inner, total = kernel @ first, kernel.sum()
-    xx = (first * inner).sum(0)
-    xy = inner.sum(0) - xx
-    values = xx / (n * (n - 1)) + (total - xx - 2 * xy) / (m * (m - 1)) - 2 * xy / (n * m)
-    return _beside(values[0], values[1:])
+    return beside(np.array([value, *null]))
 
 
 def conformal(observed: np.ndarray, reference: np.ndarray, model: np.ndarray, k: int = NEAREST) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from ludus.figures.calibration import CLOUDS, PANELS, overview, ranks, worst
 from ludus.inference.calibration import LEVEL, REGIONS, Calibration, Observed, recovery, shown
 from ludus.inference.calibration import said as stated
-from ludus.report.page import bullets, document, facts_table, part, picture
+from ludus.report.page import bullets, document, facts_table, part, picture, rows_table
 
 WORST = 12  # observed rows that are named
 
@@ -50,9 +50,10 @@ def page(title: str, found: Calibration, facts: Sequence[tuple[str, str]]) -> st
         few = f" The {PANELS} of {len(found.names)} with the smallest p." if len(found.names) > PANELS else ""
         dots = f" The {CLOUDS} dimensions with the smallest p." if len(found.names) > CLOUDS else ""
         alt = f"ranks of the truth against uniform ones. {p}"
+        head, *rows = table(found)
         above = picture(ranks(found), alt, READ_RANKS + few, wide=True)
         below = picture(overview(found), "coverage, contraction and recovery", READ_OVERVIEW + dots, wide=True)
-        parts += [part("Dimension by dimension", above + _html(table(found))), part("Together", below)]
+        parts += [part("Dimension by dimension", above + rows_table(head, rows)), part("Together", below)]
     parts += [part("Further numbers", facts_table(sentences(found))), part("What was run", facts_table(facts))]
     parts += [part("Worth knowing", bullets(found.notes))]
     body = f"<section><h2>{escape(found.verdict.word)}</h2>\n" + "\n".join(filter(None, parts)) + "\n</section>"
@@ -125,14 +126,3 @@ def _again(apart: tuple[float, float]) -> str:
     near, far = apart
     ratio = f", ratio {near / far:.2f} (1: the reconstruction is no nearer than another row)" if far else ""
     return f"EGr {near:.4g} from x, EGr_b {far:.4g} from another row{ratio}"
-
-
-def _html(rows: list[list[str]]) -> str:
-    head, *rest = rows
-    cells = "".join(f'<th scope="col" style="width:auto">{escape(cell)}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row)}</tr>'
-        for first, *row in rest
-    )
-    return f"<table><tr>{cells}</tr>{body}</table>"
-

@@ -34,7 +34,7 @@ class Section:
     facts: (label, value) pairs, what was run, for how long, on what. rows: metrics as in metrics.jsonl.
     real, generated: (n, H, W[, C]) images, or (n, D) or (n,) points, in the user's units, unselected. notes: what was
     done to the data, and what happened on the way. commands: (what it does, command) pairs, how to go on.
-    findings: the doctor's. reconstructed: what an encoder and its decoder make of `real`.
+    findings: the doctor's. reconstructed: what an encoder and its decoder make of `real`. quality: HTML about it.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Section:
     commands: Sequence[tuple[str, str]] = ()
     findings: Sequence[Finding] = ()
     reconstructed: np.ndarray | None = None
+    quality: str = ""
 
 
 def page(title: str, runs: Sequence[Section], summary: str = "") -> str:
@@ -68,8 +69,9 @@ def document(title: str, body: str, summary: str = "", contents: str = "") -> st
 def _section(i: int, run: Section) -> str:
     parts = [
         part("Real and generated", _pictures(run)),
+        part("Is it any good?", run.quality),
         part("Losses", _losses(run)),
-        part("What the doctor found", _findings(run.findings)),
+        part("What the doctor found", findings_list(run.findings)),
         part("What was run", facts_table(run.facts)),
         part("How to go on", _commands(run.commands)),
         part("Worth knowing", bullets(run.notes)),
@@ -133,12 +135,23 @@ def facts_table(facts: Sequence[tuple[str, Any]]) -> str:
     return f"<table>{rows}</table>" if rows else ""
 
 
+def rows_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table under a row of headings; the first cell of each row is its heading."""
+    cells = "".join(f'<th scope="col" style="width:auto">{escape(cell)}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row" style="width:auto">{escape(first)}</th>'
+        f'{"".join(f"<td>{escape(cell)}</td>" for cell in row)}</tr>'
+        for first, *row in rows
+    )
+    return f'<div class="scroll"><table><tr>{cells}</tr>{body}</table></div>' if rows else ""
+
+
 def _commands(commands: Sequence[tuple[str, str]]) -> str:
     items = "".join(f"<li>{escape(what)}<pre><code>{escape(line)}</code></pre></li>" for what, line in commands)
     return f'<ul class="commands">{items}</ul>' if items else ""
 
 
-def _findings(found: Sequence[Finding]) -> str:
+def findings_list(found: Sequence[Finding]) -> str:
     items = "".join(
         f"<li><b>{escape(each.name)}</b>, {escape(each.turns)}: {escape(each.evidence)}. {escape(each.advice)}</li>"
         for each in found

@@ -116,12 +116,14 @@ def turns(run: Path) -> list[int]:
     return sorted({_turn(folder) for folder in _folders(run)})
 
 
-def prune(run: Path, keep: int = 2) -> None:
-    """Remove all but the newest `keep` checkpoints, of which there are always at least two.
+def prune(run: Path, keep: int = 2, spare: int | None = None) -> None:
+    """Remove all but the newest `keep` checkpoints, of which there are always at least two, and that of turn `spare`.
 
     Only what `save` made goes: folders of eight digits that hold nothing but its three files, and no links.
     """
     for folder in [f for f in _folders(run) if not f.name.endswith(".old")][: -max(keep, 2)]:
+        if _turn(folder) == spare:
+            continue
         try:
             if set(os.listdir(folder)) <= {TENSORS, STATE, MANIFEST} and not folder.is_symlink():
                 # Renamed first: a kill in the middle must not leave half a checkpoint under a checkpoint's name.

@@ -1,0 +1,171 @@
+"""All that is measured of generated images, and what it says: features, scores, tests, verdicts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ludus.errors import UserError
+from ludus.evaluation import conditions, questions
+from ludus.evaluation.conditions import Answer, Group
+from ludus.evaluation.questions import CONTENT, Observed
+from ludus.evaluation.scores import Family, Score, scores
+from ludus.evaluation.sets import Sets
+from ludus.evaluation.verdicts import Test, Verdict, verdicts
+from ludus.features import classifier, convolutions, observables, pca
+from ludus.features.classifier import Classifier
+from ludus.features.extractor import Extractor
+from ludus.features.observables import Constraint, Observable, Table
+from ludus.metrics import permutation
+from ludus.metrics.copies import Copies, copies
+from ludus.metrics.neighbours import prdc
+
+PIXELS = 2_000_000  # at most, whose distribution is compared
+BLOCK = 2048  # training rows at a time
+MANY = 0.01  # share of rows with an equal one, above which balls of neighbours say little
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What `evaluation` found; arrays in the user's units."""
+
+    sets: Sets
+    quick: bool
+    families: list[Family]
+    scores: list[Score]
+    mine: Table  # observables of the generated images
+    real: Table
+    observed: list[Observed]
+    constraints: dict[str, tuple[Constraint, Constraint]]  # of generated, of real images
+    tests: list[Test]
+    verdicts: list[Verdict]
+    copies: Copies | None
+    realness: np.ndarray | None  # (n,) P(real | x) of each generated image, by a classifier that has not seen it
+    answer: list[Answer] = field(default_factory=list)  # the conditions, read back
+    groups: list[Group] = field(default_factory=list)  # scores condition by condition
+    notes: tuple[str, ...] = ()
+
+    @property
+    def raised(self) -> bool:
+        """Whether a verdict is "different"."""
+        return any(each.raised for each in self.verdicts)
+
+
+def evaluation(
+    sets: Sets,
+    *,
+    own: Sequence[Extractor] = (),
+    looked_at: Sequence[Observable] = (),
+    seed: int = 0,
+    quick: bool = False,
+    step: Callable[[str], None] = lambda what: None,
+) -> Evaluation:
+    """Generated against held-out rows, in several families of features.
+
+    own: the user's extractors.    looked_at: observables besides the default ones.    step hears what comes next.
+    quick: without errors, networks and conditions; for the end of a run.
+    """
+    step("features")
+    x, y, fit = sets.generated.x, sets.reference.x, sets.fit.x
+    extractors, table = _extractors(fit, own, looked_at, seed, quick)
+    families = [_family(extractor, name, sets) for name, extractor in extractors.items()]
+    content = families[0]
+    known = None
+    if not quick and (labels := conditions.labels(sets.form, sets.fit.c)) is not None:
+        step("a classifier")
+        known = classifier.fit(fit, labels, seed)
+        families.append(_family(known.features, "classifier's features", sets))
+    measured = []
+    for family in families:
+        step(f"scores of {family.name}")
+        measured += scores(family, seed, errors=not quick)
+
+    step("classifiers that tell generated from real")
+    tests, told = questions.fidelity(families[:2] if quick else families, seed)
+    tests += questions.diversity(content, None if known is None else _read(known, x, y), seed)
+    step("observables")
+    mine, real = observables.table(table, x), observables.table(table, y)
+    floors = [observables.table(table, floor.x) for floor in sets.floors]
+    observed = questions.observables(mine, real, floors, float(np.std(y)), seed)
+    some = max(2, min(len(x), PIXELS // int(np.prod(x.shape[1:]))))
+    tests += questions.physics(observed, permutation.ks_image_test(y[:some], x[:some], seed=seed))
+    constraints = observables.constraints(mine), observables.constraints(real)
+    tests += [questions.obeyed(name, *(_violated(each, name) for each in (mine, real))) for name in constraints[0]]
+
+    found, missing = None, {}
+    if sets.train is None:
+        missing["memorisation"] = "it takes rows that were trained on and others that were held out"
+    else:
+        step("the nearest training rows")
+        found = copies(_of_train(extractors[CONTENT], sets), content.reference, content.generated, seed=seed)
+        tests += questions.memorisation(found)
+    answer, groups = [], []
+    if sets.generated.c is not None and not quick:
+        step("conditions")
+        answer, more = conditions.answers(sets, content, extractors[CONTENT](fit), known)
+        tests += more
+        groups = conditions.groups(sets, content, mine, real, seed)
+    realness = told[CONTENT].b if CONTENT in told else None
+    return Evaluation(
+        sets, quick, families, measured, mine, real, observed,
+        {name: (each, constraints[1][name]) for name, each in constraints[0].items()},
+        tests, verdicts(tests, missing), found, realness, answer, groups, (*sets.notes, *_notes(content)),
+    )  # fmt: skip
+
+
+def _extractors(
+    fit: np.ndarray, own: Sequence[Extractor], looked_at: Sequence[Observable], seed: int, quick: bool
+) -> tuple[dict[str, Extractor], list[Observable]]:
+    """By what they are called on the page, the content first; and the observables."""
+    table = observables.chosen(fit, looked_at)
+    found = {CONTENT: pca.fit(fit, seed), "observables": observables.features(table, fit)}
+    if fit.ndim == 4 and not quick:
+        found["random convolutions"] = convolutions.fit(fit, seed)
+    return found | {each.name: each for each in own}, table
+
+
+def _family(extractor: Extractor, name: str, sets: Sets) -> Family:
+    floors = [extractor(floor.x) for floor in sets.floors]
+    return Family(name, extractor.identity, extractor(sets.generated.x), extractor(sets.reference.x), floors)
+
+
+def _of_train(extractor: Extractor, sets: Sets) -> np.ndarray:
+    """Features of all training rows, which are brought to the user's units block by block."""
+    x = sets.train.x
+    parts = [extractor(sets.form.in_units(x[i : i + BLOCK])) for i in range(0, len(x), BLOCK)]
+    return np.concatenate(parts)
+
+
+def _read(known: Classifier, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The class that a classifier sees in each generated and each real row."""
+    return tuple(known.probabilities(each).argmax(1) for each in (x, y))
+
+
+def _violated(found: Table, name: str) -> np.ndarray:
+    column = found.names.index(name)
+    each = found.origin[column]
+    return np.abs(found.values[:, column] - each.exact) > each.tolerance
+
+
+def _notes(content: Family) -> tuple[str, ...]:
+    """What to know of neighbours where rows are repeated."""
+    try:
+        most = max(prdc(content.reference[:1000], content.generated[:1000]).duplicates)
+    except UserError:
+        return ()
+    if most <= MANY:
+        return ()
+    return (f"{most:.1%} of rows have an equal one: precision, recall, density and coverage say little, observables "
+            "more",)  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: lists for arrays, null for what is no number."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,160 @@
+"""The tests behind each verdict. All of them compare whole images, generated ones with those held out."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import chi2_contingency, fisher_exact, norm
+
+from ludus.errors import UserError
+from ludus.evaluation.scores import Family
+from ludus.evaluation.verdicts import LEVEL, MASS, SHIFT, Test
+from ludus.features.observables import UNITS, Table
+from ludus.metrics import permutation, wasserstein
+from ludus.metrics.c2st import Told, c2st
+from ludus.metrics.copies import SHARE, Copies
+from ludus.metrics.multiple import LEAST
+from ludus.metrics.partitions import pqm
+from ludus.metrics.rows import Estimate
+
+PERMUTATIONS = 1999  # of observables: their smallest p must survive the correction for a page of tests
+PAIRS, MOST = 1500, 5000  # images at most of which all pairs are taken; whose observables are exchanged
+RESAMPLES = 50
+FLOOR = 0.1  # of what is typical of an observable's unit: the least that a shift is measured in
+
+
+def fidelity(families: Sequence[Family], seed: int = 0) -> tuple[list[Test], dict[str, Told]]:
+    """Can a classifier tell generated rows from real ones, in each family of features, and are they apart? Both effects
+    are measured by the classifier: AUC − ½."""
+    tests, told = [], {}
+    for family in families:
+        mine, real = family.generated, family.reference
+        effect = 0.5
+        try:
+            found = told[family.name] = c2st(real, mine, "mlp" if family.name == CONTENT else "logistic", seed)
+        except UserError:  # hardly two generated rows differ: the other test says the rest
+            found = None
+        if found is not None:
+            auc, error = found.auc
+            effect = auc - 0.5
+            said = f"a classifier tells them apart by their {family.name}, AUC {auc:.3f} ± {error:.3f}"
+            tests.append(Test("fidelity", f"C2ST on {family.name}", found.p, effect, MASS, said))
+        far = permutation.energy_test(real[:PAIRS], mine[:PAIRS], PERMUTATIONS, seed)
+        said = f"their {family.name} are apart, energy distance {far.value:.3g} (chance: {far.null_mean:.3g})"
+        tests.append(Test("fidelity", f"energy test of {family.name}", far.p, effect, MASS, said))
+    return tests, told
+
+
+CONTENT = "principal components"
+
+
+def diversity(content: Family, shares: tuple[np.ndarray, np.ndarray] | None, seed: int = 0) -> list[Test]:
+    """Is each part of the data's space generated as often as it should be? shares: labels (n,) as a classifier reads
+    them, of generated and of real rows."""
+    x, y = content.generated, content.reference
+    found = pqm(y, x, seed)
+    n = len(x) * len(y) / (len(x) + len(y))
+    apart = math.sqrt(max(found.excess - 1, 0) * (found.cells - 1) / n) / 2
+    tests = [Test("diversity", "PQMass", found.p, apart, MASS,
+                  f"cells of the data's space are filled unevenly, χ²/dof {found.excess:.2f} (1 where there is no "
+                  "difference)")]  # fmt: skip
+    if shares is not None:
+        mine, theirs = shares
+        k = int(max(mine.max(), theirs.max())) + 1
+        table = np.array([np.bincount(each, minlength=k) for each in (mine, theirs)])
+        table = table[:, table.sum(0) > 0]
+        p = chi2_contingency(table, correction=False).pvalue if table.shape[1] > 1 else 1.0
+        ours, real = table / table.sum(1, keepdims=True)
+        worst = int(np.argmax(np.abs(ours - real)))
+        said = f"classes have other shares, one {ours[worst]:.1%} in place of {real[worst]:.1%}"
+        apart = float(np.abs(ours - real).sum() / 2)
+        tests.append(Test("diversity", "χ² of classes", max(float(p), LEAST), apart, MASS, said))
+    return tests
+
+
+def memorisation(found: Copies) -> list[Test]:
+    """Are generated rows nearer to training rows than held-out ones are?"""
+    (rate, _), c_t = found.rate.share, found.c_t
+    said = f"{rate:.1%} are nearer to a training row than the nearest {SHARE:.0%} of the held-out rows"
+    tests = [Test("memorisation", "copy rate", found.rate.p, rate - found.rate.null, SHARE, said)]
+    if math.isfinite(c_t.value) and c_t.error > 0:
+        less = found.authentic_null.value - found.authentic.value
+        tests.append(Test("memorisation", "C_T", max(float(norm.cdf(c_t.value / c_t.error)), LEAST), less, MASS,
+                          f"they lie nearer to training rows than held-out ones do, C_T {c_t.value:.1f}: copied with "
+                          "noise, or too near to the average"))  # fmt: skip
+    return tests
+
+
+class Observed(NamedTuple):
+    """One observable of real and of generated images."""
+
+    name: str
+    unit: str
+    real: Estimate  # mean over images
+    generated: Estimate
+    shift: Estimate  # W₁ of the two laws over the sd of the real one
+    floor: float  # the same of other real images, on average
+    p: float
+    adjusted: float  # for all observables together, see `permutation.max_t`
+
+
+def observables(
+    generated: Table, reference: Table, floors: Sequence[Table], spread: float, seed: int = 0
+) -> list[Observed]:
+    """All observables together, by one exchange of images for all of them. spread: sd of all real pixels."""
+    x, y = generated.values, reference.values
+    unit = _unit(reference, spread)
+    joint = permutation.max_t(y[:MOST], x[:MOST], PERMUTATIONS, seed)
+    shift = wasserstein.w1(x / unit, y / unit)
+    draws = np.random.default_rng(seed)
+    again = [wasserstein.w1(*(a[draws.integers(len(a), size=len(a))] / unit for a in (x, y))) for _ in range(RESAMPLES)]
+    error = np.std(again, axis=0)
+    floor = np.mean([wasserstein.w1(each.values / unit, y / unit) for each in floors], 0)
+    return [
+        Observed(name, reference.origin[j].unit, _mean(y[:, j]), _mean(x[:, j]),
+                 Estimate(float(shift[j]), float(error[j])), float(floor[j]), float(joint.p[j]),
+                 float(joint.adjusted[j]))
+        for j, name in enumerate(reference.names)
+    ]  # fmt: skip
+
+
+def physics(observed: Sequence[Observed], intensities: permutation.TwoSample | None) -> list[Test]:
+    """Do observables have the law that they have in real images? And all pixels?"""
+    least = min(each.adjusted for each in observed)
+    off = [each for each in observed if each.adjusted <= max(LEVEL, least)]
+    worst = max(off, key=lambda each: each.shift.value - each.floor)
+    found = f"{worst.name} is {worst.shift.value:.2f} sd off (floor {worst.floor:.2f})"
+    tests = [Test("physics", f"maxT of {len(observed)} observables", least, worst.shift.value - worst.floor, SHIFT,
+                  f"{found}, {len(off)} of {len(observed)} differ")]  # fmt: skip
+    if intensities is not None:
+        more = intensities.value - intensities.null_mean
+        tests.append(Test("physics", "KS of all pixels", intensities.p, more, MASS,
+                          f"the distribution of all pixels differs by {intensities.value:.3f} "
+                          f"({intensities.null_mean:.3f} by chance)"))  # fmt: skip
+    return tests
+
+
+def obeyed(name: str, mine: np.ndarray, theirs: np.ndarray) -> Test:
+    """Is f(x) = c violated more often by generated than by real images? Which ones do, (n,) bool of each."""
+    table = [[mine.sum(), (~mine).sum()], [theirs.sum(), (~theirs).sum()]]
+    p = float(fisher_exact(table, alternative="greater").pvalue)
+    return Test("physics", f"constraint {name}", max(p, LEAST), float(mine.mean() - theirs.mean()), MASS,
+                f"{name} is violated by {mine.mean():.1%} (real: {theirs.mean():.1%})")  # fmt: skip
+
+
+def _unit(reference: Table, spread: float) -> np.ndarray:
+    """What shifts are measured in: the sd over real images; where that is small, as of a minimum that is always 0, a
+    tenth of the spread of all pixels, or of the median sd of the observables of the same unit."""
+    sd, of = reference.values.std(0), np.array([each.unit for each in reference.origin])
+    unit = np.empty(len(sd))
+    for each in set(of):
+        mine = of == each
+        vary = sd[mine][sd[mine] > 1e-9 * np.abs(reference.values[:, mine]).max(0)]
+        typical = spread if each == UNITS else float(np.median(vary)) if len(vary) else 1.0
+        unit[mine] = np.maximum(sd[mine], FLOOR * typical)
+    return unit
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    return Estimate(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))))

@@ -1,0 +1,80 @@
+"""What is compared with what: generated rows, held-out ones, and other real ones for floors and for features."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ludus.data.form import Form
+from ludus.errors import UserError
+
+FEWEST, FEW = 50, 1000  # images in a set: refused below, and warned of below
+FITTED = 20_000  # real rows at most that features are fitted to
+FLOORS = 4  # sets of real rows at most that the reference is compared with
+
+
+class Rows(NamedTuple):
+    """x as `Form.in_units` gives it, and the encoded condition of each row (n, K), NaN where unknown, or None."""
+
+    x: np.ndarray
+    c: np.ndarray | None = None
+
+    def at(self, rows: np.ndarray | slice) -> "Rows":
+        return Rows(self.x[rows], None if self.c is None else self.c[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """generated and reference have one number of rows n, and so has each of the floors."""
+
+    form: Form
+    generated: Rows  # c: what was asked for, None where nothing could be
+    reference: Rows  # real rows that were not trained on
+    fit: Rows  # real rows that features are fitted to
+    floors: tuple[Rows, ...]  # other real rows, apart from one another: what a perfect generator would give
+    train: Rows | None  # what was trained on, in the network's range; None where copies cannot be told
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        return len(self.generated.x)
+
+
+def choose(
+    form: Form,
+    train: Rows | None,
+    held_out: Rows | None,
+    n: int,
+    draw: Callable[[np.ndarray | None, int], Rows],
+    seed: int = 0,
+) -> Sets:
+    """Sets of at most n rows, as many as the held-out rows allow; train and held_out are in the network's range.
+
+    draw(c, n) gives the generated rows, in the network's range, for the conditions of the reference. Without train or
+    without held-out rows, half of what there is is the reference, the other half gives floors and features, and copies
+    cannot be told. Raises UserError below 50 rows.
+    """
+    notes = []
+    order = np.random.default_rng([seed, 5]).permutation
+    if train is None or held_out is None:
+        whole, train = held_out or train, None
+        chosen, pool = np.array_split(order(len(whole.x)), 2)
+        real = known = whole
+        notes.append("only one set of real rows is at hand: half of them are compared with the other half")
+    else:
+        real, known, chosen, pool = held_out, train, order(len(held_out.x)), order(len(train.x))
+    fit, rest = np.array_split(pool, 2)
+    if len(rest) < len(chosen):  # few real rows: those that features were fitted to give floors as well
+        fit = rest = pool
+    n = min(n, len(chosen), len(rest))
+    if n < FEWEST:
+        raise UserError(f"{n} real rows to compare with, at least {FEWEST} are needed: hold out more, with "
+                        "--set data.held_out=0.2, or give some with --against")  # fmt: skip
+    if n < FEW:
+        notes.append(f"{n} images tell little: below {FEW:,}, only what is far off is found")
+    reference = real.at(chosen[:n])
+    floors = [known.at(rest[i * n : (i + 1) * n]) for i in range(min(FLOORS, len(rest) // n))]
+    every = [draw(reference.c, n), reference, known.at(fit[:FITTED]), *floors]
+    generated, reference, fit, *floors = (Rows(form.in_units(rows.x), rows.c) for rows in every)
+    return Sets(form, generated, reference, fit, tuple(floors), train, tuple(notes))

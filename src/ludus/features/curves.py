@@ -1,0 +1,122 @@
+"""Curves of one image, for figures with bands: spectra, correlations, profiles, histograms, Minkowski functionals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ludus.features import spectra
+from ludus.features.extractor import blocks, checked
+from ludus.features.minkowski import FUNCTIONALS
+from ludus.features.observables import UNITS
+
+BINS, THRESHOLDS = 50, 20
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Rows of images or points -> (n, bins), one curve a row, at the places `at` (bins,)."""
+
+    name: str
+    of: Callable[[np.ndarray], np.ndarray]
+    at: np.ndarray
+    along: str  # what the axis says, with its unit
+    height: str  # what is drawn above it, with its unit
+    logarithmic: bool = False  # both axes, as of a power spectrum
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        x = checked(x)
+        return np.concatenate([np.asarray(self.of(np.array(x[rows], float)), float) for rows in blocks(x)])
+
+
+def curves(x: np.ndarray) -> list[Curve]:
+    """Of each channel of images (n, H, W, C): power spectrum, radial and along both axes, correlation along both axes,
+    row and column means, histogram, Minkowski functionals; of points (n, D) the histogram of each coordinate.
+
+    x: rows of the data, training ones: from their lowest to their highest value the histogram has 50 bins, whose
+    outermost take what lies beyond, and the functionals 20 thresholds.
+    """
+    x = checked(x)
+    if x.ndim == 2:
+        edges = [edges_of(column, BINS) for column in x.T]
+        return [counted(f"histogram of x{i + 1}", partial(_coordinate, i), e) for i, e in enumerate(edges)]
+    several, found = x.shape[3] > 1, []
+    for c in range(x.shape[3]):
+        prefix = f"channel {c + 1}: " if several else ""
+        for each in of_planes(x[..., c], partial(_channel, c)):
+            found.append(Curve(prefix + each.name, each.of, each.at, each.along, each.height, each.logarithmic))
+    return found
+
+
+def _coordinate(i: int, x: np.ndarray) -> np.ndarray:
+    return x[:, i, None, None]
+
+
+def _channel(c: int, x: np.ndarray) -> np.ndarray:
+    return x[..., c]
+
+
+def of_planes(planes: np.ndarray, pick: Callable[[np.ndarray], np.ndarray]) -> list[Curve]:
+    """Those of one channel, which `pick` takes of images: (n, H, W, C) -> (n, H, W)."""
+    shape, square, found = planes.shape[1:], f"power (({UNITS})²)", []
+    at = spectra.radial(np.zeros((1, *shape))).at
+    if len(at):
+        f = "frequency (cycles per pixel)"
+        found.append(Curve("power spectrum", lambda x: spectra.radial(pick(x)).values, at, f, square, True))
+    for axis, name in ((1, "row"), (2, "column")):
+        if shape[axis - 1] > 1:
+            found += along_axis(axis, name, shape, pick, square)
+    for axis, name in ((1, "row"), (2, "column")):
+        mean = partial(_mean_over, pick, 3 - axis)
+        found.append(Curve(f"{name} means", mean, np.arange(shape[axis - 1]), f"{name} (pixels)", f"mean ({UNITS})"))
+    edges = edges_of(planes, THRESHOLDS + 1)[1:-1]
+    for name, (functional, unit) in FUNCTIONALS.items():
+        above = partial(_above, pick, edges, functional)
+        found.append(Curve(f"{name} above a threshold", above, edges, f"threshold ({UNITS})", f"{name} ({unit})"))
+    return [*found, counted("histogram", pick, edges_of(planes, BINS))]
+
+
+def along_axis(axis: int, name: str, shape: tuple[int, int], pick: Callable, square: str) -> list[Curve]:
+    """Spectrum, without f = 0, and correlation up to half the length; across the rows is the axis 1."""
+    f, half = np.fft.rfftfreq(shape[axis - 1])[1:], shape[axis - 1] // 2 + 1
+
+    def spectrum(x: np.ndarray) -> np.ndarray:
+        return spectra.along(pick(x), axis)[1][:, 1:]
+
+    def correlation(x: np.ndarray) -> np.ndarray:
+        return spectra.correlation_along(pick(x), axis)[:, :half]
+
+    far = f"distance (pixels, across {name}s)"
+    return [
+        Curve(f"power spectrum across {name}s", spectrum, f, "frequency (cycles per pixel)", square, True),
+        Curve(f"correlation across {name}s", correlation, np.arange(half), far, f"C(r) (({UNITS})²)"),
+    ]
+
+
+def _mean_over(pick: Callable, axis: int, x: np.ndarray) -> np.ndarray:
+    return pick(x).mean(axis)
+
+
+def _above(pick: Callable, thresholds: np.ndarray, functional: Callable, x: np.ndarray) -> np.ndarray:
+    planes = pick(x)
+    return np.stack([functional(planes > each) for each in thresholds], 1)
+
+
+def edges_of(values: np.ndarray, bins: int) -> np.ndarray:
+    """Edges (bins + 1,) of equal steps from the lowest to the highest value; about a single one, of unit width."""
+    low, high = float(values.min()), float(values.max())
+    return np.linspace(low, high, bins + 1) if high > low else np.linspace(low - 0.5, low + 0.5, bins + 1)
+
+
+def counted(name: str, pick: Callable, edges: np.ndarray) -> Curve:
+    """The share of the pixels of each row in each bin; the outermost take what lies beyond."""
+    bins = len(edges) - 1
+
+    def of(x: np.ndarray) -> np.ndarray:
+        flat = pick(x).reshape(len(x), -1)
+        place = np.clip(((flat - edges[0]) / (edges[1] - edges[0])).astype(int), 0, bins - 1)
+        place += bins * np.arange(len(x))[:, None]
+        return np.bincount(place.ravel(), minlength=bins * len(x)).reshape(len(x), bins) / flat.shape[1]
+
+    return Curve(name, of, (edges[1:] + edges[:-1]) / 2, f"value ({UNITS})", "share")

@@ -1,0 +1,235 @@
+"""The figures of an evaluation, each with the numbers in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ludus import figures
+from ludus.doctor.findings import Finding
+from ludus.evaluation.evaluation import Evaluation
+from ludus.features.curves import curves
+from ludus.features.worlds import curves as world_curves
+from ludus.figures import evaluation as pictures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN, WORST, CLOUD, CURVED = 64, 8, 3000, 2000  # images, observables, points, images that curves are of
+PIXELS = 64 * 32 * 32  # about as many as a grid shows without shrinking
+SETS = ("real", "generated")
+
+
+@dataclass(frozen=True, eq=False)
+class About:
+    """What is said of a run besides what was measured."""
+
+    title: str
+    name: str
+    turn: int
+    facts: Sequence[tuple[str, Any]] = ()
+    world: str = ""  # one of the library's own, if the data are of it
+    findings: Sequence[Finding] = ()
+    journal: Sequence[Mapping[str, Any]] = ()
+    reconstructed: tuple[np.ndarray, np.ndarray] | None = None  # pictures held out, and what encoder and decoder make
+    walk: np.ndarray | None = None  # (latents, steps, ...) pictures
+
+
+class Drawn(NamedTuple):
+    """A figure of the page, and the numbers in it, columns of one length."""
+
+    name: str
+    figure: Figure
+    alt: str
+    caption: str
+    table: dict[str, np.ndarray]
+
+
+def drawn(found: Evaluation, about: About) -> dict[str, list[Drawn]]:
+    """The figures, by the part of the page that they belong to."""
+    images = found.sets.form.kind == "images"
+    parts = {
+        "Real and generated": _samples(found) if images else [_points(found)],
+        "Features": [_cloud(found)],
+        "Curves": _curves(found, about.world),
+        "Observables": [_observables(found)],
+        "Was it copied?": _copies(found),
+        "Most and least real": _realness(found) if images else [],
+        "Conditions": _answers(found),
+        "What the latents hold": _latents(found, about) if images else [],
+        "Training": _training(about),
+    }
+    return {name: each for name, each in parts.items() if each}
+
+def _plane(x: np.ndarray) -> np.ndarray:
+    """(n, H, W, C) as a picture shows it."""
+    return x if x.shape[-1] == 3 else x[..., 0]
+
+
+def _flat(**sets: np.ndarray) -> dict[str, np.ndarray]:
+    """Images as a table: a row for each, its set, its number, and its pixels."""
+    x = np.concatenate([each.reshape(len(each), -1) for each in sets.values()])
+    table = {"set": np.repeat(list(sets), [len(each) for each in sets.values()]),
+             "image": np.concatenate([np.arange(len(each)) for each in sets.values()])}  # fmt: skip
+    return table | {f"pixel {j}": x[:, j] for j in range(x.shape[1])}
+
+
+def _samples(found: Evaluation) -> list[Drawn]:
+    real, mine = _plane(found.sets.reference.x), _plane(found.sets.generated.x)
+    n = int(min(max(PIXELS // np.prod(real.shape[1:3]), 4), SHOWN))
+    low, high = figures.limits_of(real[:n])
+    grid = Drawn("samples", figures.side_by_side({"real": real[:n], "generated": mine[:n]}, (low, high)),
+                 f"{n} real and {n} generated images",
+                 f"Held-out and generated images, unselected, as they came, on one scale: {low:.4g} to {high:.4g} in "
+                 "the data’s units.", _flat(real=real[:n], generated=mine[:n]))  # fmt: skip
+    a, b = (each if each.ndim == 3 else each.mean(-1) for each in (real, mine))
+    values = {f"{what}, {name}": of(each).ravel() for what, of in (("mean", lambda x: x.mean(0)),
+              ("sd", lambda x: x.std(0))) for name, each in (("real", a), ("generated", b))}  # fmt: skip
+    row, column = np.indices(a.shape[1:])
+    means = Drawn("means", pictures.means(a, b, "data's units"), "mean and standard deviation of real and of generated",
+                  "Mean and standard deviation over images, pixel by pixel, and the difference.",
+                  {"row": row.ravel(), "column": column.ravel(), **values})  # fmt: skip
+    return [grid, means]
+
+
+def _points(found: Evaluation) -> Drawn:
+    real, mine = (each.x[:CLOUD] for each in (found.sets.reference, found.sets.generated))
+    return Drawn("samples", figures.points({"real": real, "generated": mine}), "real and generated points",
+                 "Held-out and generated points, unselected, on the same axes.",
+                 _flat(real=real, generated=mine))  # fmt: skip
+
+
+def _cloud(found: Evaluation) -> Drawn:
+    content = found.families[0]
+    real, mine = content.reference[:CLOUD], content.generated[:CLOUD]
+    if real.shape[1] < 2:
+        real, mine = (np.column_stack([each[:, 0], np.zeros(len(each))]) for each in (real, mine))
+    first, second = np.concatenate([real, mine])[:, :2].T
+    table = {"set": np.repeat(SETS, [len(real), len(mine)]), "first": first, "second": second}
+    figure = pictures.cloud(real, mine, ("first component (sd)", "second component (sd)"))
+    said = "The first two principal components of real images, and of generated ones over them."
+    return Drawn("features", figure, "two principal components of real and generated images", said, table)
+
+
+def _curves(found: Evaluation, world: str) -> list[Drawn]:
+    fit, real, mine = (each.x[:CURVED] for each in (found.sets.fit, found.sets.reference, found.sets.generated))
+    wanted = [*world_curves(world, real.shape[1:]), *curves(fit)]
+    given, table, spectra = {}, {"curve": [], "at": [], "real": [], "generated": [], "ratio": [], "error": []}, None
+    for curve in wanted:
+        a, b = curve(real), curve(mine)
+        given[curve.name] = (curve.at, curve.along, curve.height, a, b, curve.logarithmic)
+        spectra = spectra or ((a, b) if curve.name.endswith("power spectrum") else None)
+        ratio, error = pictures.ratio_of(a, b)
+        for name, values in zip(table, (np.repeat(curve.name, len(curve.at)), curve.at, a.mean(0), b.mean(0), ratio,
+                                        error)):  # fmt: skip
+            table[name].append(values)
+    drawn = [Drawn("curves", pictures.curves(given), "curves of real and generated images: " + ", ".join(given),
+                   "Lines: mean over images; bands: the middle 68 % of them; below: the ratio of the means, with twice "
+                   "its standard error.", {name: np.concatenate(each) for name, each in table.items()})]  # fmt: skip
+    if spectra is not None:
+        a, b = (np.log(np.maximum(each, 1e-30)) for each in spectra)
+        m = pictures.correlation(a), pictures.correlation(b)
+        i, j = np.indices(m[0].shape)
+        drawn.append(Drawn(
+            "correlations", pictures.correlations("bin of the power spectrum", a, b), "correlations of spectral bins",
+            "Correlation over images of the logarithms of spectral power: means may be right where these are not.",
+            {"bin": i.ravel(), "other": j.ravel(), "real": m[0].ravel(), "generated": m[1].ravel()},
+        ))  # fmt: skip
+    return drawn
+
+
+def _observables(found: Evaluation) -> Drawn:
+    worst = sorted(found.observed, key=lambda each: -each.shift.value)[:WORST]
+    given = {}
+    for each in worst:
+        given[each.name] = (found.real[each.name], found.mine[each.name], each.unit)
+    sizes = [len(each.values) for each in (found.real, found.mine)]
+    table = {"set": np.repeat(SETS, sizes)}
+    table |= {name: np.concatenate([real, mine]) for name, (real, mine, _) in given.items()}
+    return Drawn("observables", pictures.histograms(given), "histograms of " + ", ".join(given),
+                 f"The {len(given)} observables that are furthest off.", table)  # fmt: skip
+
+
+def _copies(found: Evaluation) -> list[Drawn]:
+    c = found.copies
+    if c is None:
+        return []
+    near, far = c.held_out, c.generated
+    figure = pictures.distances(near, far, float(np.sort(near)[max(0, round(0.01 * len(near)) - 1)]))
+    which = np.repeat(["held out", "generated"], [len(near), len(far)])
+    drawn = [Drawn("distances", figure, "distances to the nearest training image",
+                   "Copies would stand left of the dotted line.",
+                   {"set": which, "distance": np.concatenate([near, far])})]  # fmt: skip
+    if found.sets.form.kind == "images":
+        mine = found.sets.generated.x[c.panel.generated]
+        theirs = found.sets.form.in_units(found.sets.train.x[c.panel.train.ravel()])
+        rows = np.concatenate([mine[:, None], theirs.reshape(*c.panel.train.shape, *theirs.shape[1:])], 1)
+        titles = [text for at, p in zip(c.panel.distance, c.panel.percentile)
+                  for text in ("generated", *(f"{d:.2f} ({q:.0f} %)" for d, q in zip(at, p)))]  # fmt: skip
+        flat = _plane(rows.reshape(-1, *rows.shape[2:]))
+        limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN]))
+        columns = rows.shape[1] * (2 if flat.shape[2] < 64 else 1)
+        said = ("The generated images that are nearest to a training image, and the three nearest of these: distance, "
+                "and what share of held-out images is as near to one.")  # fmt: skip
+        panel = figures.grid(flat, limits=limits, columns=columns, titles=titles)
+        drawn.append(Drawn("neighbours", panel, "generated images and the training images nearest to them", said,
+                           _flat(images=flat)))  # fmt: skip
+    return drawn
+
+
+def _realness(found: Evaluation) -> list[Drawn]:
+    if found.realness is None:
+        return []
+    order = np.argsort(found.realness, kind="stable")
+    n = int(min(max(PIXELS // (2 * np.prod(found.sets.form.shape[1:])), 4), 32, len(order) // 2))
+    x = _plane(found.sets.generated.x)
+    sets = {"least like the data": x[order[:n]], "most like the data": x[order[::-1][:n]]}
+    limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN]))
+    return [Drawn("realness", figures.side_by_side(sets, limits), "the least and the most real generated images",
+                  "Generated images that a classifier takes least and most for real ones, of principal components.",
+                  _flat(**sets))]  # fmt: skip
+
+
+def _answers(found: Evaluation) -> list[Drawn]:
+    said = "What was asked for against what is read in the images: real ones left, generated ones right."
+    return [
+        Drawn(each.column.replace(", ", "-").replace(" ", "-"),
+              pictures.answer(each.asked, each.read, each.true, each.classes), f"{each.column}, asked and read", said,
+              {"asked": each.asked, "read": each.read, "read in real": each.true})
+        for each in found.answer
+    ]  # fmt: skip
+
+
+def _latents(found: Evaluation, about: About) -> list[Drawn]:
+    limits, made = figures.limits_of(_plane(found.sets.reference.x[:SHOWN])), []
+    if about.reconstructed is not None:
+        sets = dict(zip(("held out", "reconstructed"), about.reconstructed))
+        made.append(Drawn("reconstructions", figures.side_by_side(sets, limits), "held-out images and reconstructions",
+                          "Held-out images, and what the decoder makes of their codes.", _flat(**sets)))  # fmt: skip
+    if about.walk is not None:
+        flat = about.walk.reshape(-1, *about.walk.shape[2:])
+        grid = figures.grid(flat, limits=limits, columns=about.walk.shape[1])
+        said = "Each row moves one latent from −2 to 2, the others staying."
+        made.append(Drawn("traversal", grid, "a walk through the latents", said, _flat(images=flat)))
+    return made
+
+
+def _training(about: About) -> list[Drawn]:
+    rows = [row for row in about.journal if "losses" in row]
+    if not rows:
+        return []
+    columns = {"turn": np.array([row["turn"] for row in rows])}
+    for row in rows[:1]:
+        for player, terms in row["losses"].items():
+            for term in terms:
+                columns[f"{player} {term}"] = np.array([_at(r, player, term) for r in rows])
+    return [Drawn("training", figures.curves(rows), "curves of the losses against turns",
+                  "What each player lowered. No measure of quality.", columns)]  # fmt: skip
+
+
+def _at(row: Mapping, player: str, term: str) -> float:
+    value = row["losses"].get(player, {}).get(term)
+    return float("nan") if value is None else float(value)
