@@ -114,6 +114,17 @@ def test_faults_of_pictures_are_seen(digits, fault, seen):
     assert found > 5 if seen else abs(found) < 3
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 2), (3, 2, 2), (1, 20, 200), (2, 33, 5)])
+def test_pictures_of_any_shape_are_judged(shape):
+    """Noise, also where its first column is always the same."""
+    def noise(n, c=None):
+        return torch.cat([torch.full((n, *shape[:2], 1), 0.5), torch.randn(n, *shape[:2], shape[2] - 1)], 3)
+
+    torch.manual_seed(0)
+    x, held = noise(100), noise(100)
+    assert abs(z(noise, x, held)) < 3 and z(lambda n, c: 0.5 * noise(n), x, held) > 5
+
+
 def test_conditions_are_those_of_the_held_out_rows():
     """A drawer of class 0 or 1 as it is told; of rows that are all of class 1, and of one that is not told."""
     def held(share):

@@ -384,7 +384,7 @@ def evaluate(
     condition: Annotated[str | None, typer.Option(help="Their labels or values.")] = None,
     observable: Annotated[list[str] | None, typer.Option(help="Yours, file.py:function.")] = None,
     features: Annotated[list[str] | None, typer.Option(help="Of your network, file.py:function.")] = None,
-    means: Annotated[bool, typer.Option("--means", help="Judge a decoder's means E[x|z], without pixel noise.")] = False,
+    means: Annotated[bool, typer.Option("--means", help="Judge a decoder's means E[x|z], without noise.")] = False,
     turn: Annotated[str | None, typer.Option(help="A checkpoint: its turn, or best; else the newest.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same page.")] = 0,
     out: Annotated[Path | None, typer.Option(help="A folder for the page; by default that of the run.")] = None,

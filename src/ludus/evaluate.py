@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from ludus import figures, seeds, session, simulate
 from ludus.data import layout, locate
@@ -68,7 +69,7 @@ def of_run(
         c = c if run.told(c) else None
         return Rows(run.draws(n, c, seed, noise=noise), c)
 
-    with counting(STEPS, "steps") as count:
+    with threadpool_limits(1), counting(STEPS, "steps") as count:  # the same numbers on any number of cores
         done = iter(range(1, 10 * STEPS))
         sets = choose(run.form, train, held, n, draw, seed)
         found = evaluation(

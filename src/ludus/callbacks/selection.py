@@ -64,7 +64,8 @@ def textures(x: Tensor) -> Callable[[Tensor], np.ndarray]:
     whole, cells = (torch.randn(n, FEATURES).to(x) for n in (math.prod(x.shape[1:]), FILTERS * CELLS**2))
 
     def features(x: Tensor) -> np.ndarray:
-        texture = torch.cat([adaptive_avg_pool2d(conv2d(each, filters).abs(), CELLS) for each in x.split(AT_ONCE)])
+        maps = (conv2d(each, filters, padding=1).abs() for each in x.split(AT_ONCE))
+        texture = torch.cat([adaptive_avg_pool2d(each, CELLS) for each in maps])
         return _array(torch.cat([x.flatten(1) @ whole, texture.flatten(1) @ cells], 1))
 
     return features
@@ -75,7 +76,7 @@ def cosines(x: Tensor) -> Callable[[Tensor], np.ndarray]:
     1/16 of the median distance (Rahimi & Recht 2007). Of the points themselves the distance would see three moments and
     no more, which a ring of eight modes and a Gaussian have in common."""
     sd = torch.where(x.std(0) > 0, x.std(0), 1.0)
-    s = torch.pdist(x / sd).median() * 0.5 ** torch.arange(1, 5).repeat(FEATURES // 4).to(x)
+    s = float(torch.pdist((x / sd).cpu()).median()) * 0.5 ** torch.arange(1, 5).repeat(FEATURES // 4).to(x)
     w, b = torch.randn(x.shape[1], FEATURES).to(x) / (s * sd[:, None]), 2 * math.pi * torch.rand(FEATURES).to(x)
     return lambda x: _array((x @ w + b).cos())
 

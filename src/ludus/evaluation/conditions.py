@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import fisher_exact, mannwhitneyu
 
 from ludus.data.form import Form
+from ludus.evaluation.questions import unit_of
 from ludus.evaluation.scores import Family, Score, scores
 from ludus.evaluation.sets import FEWEST, Sets
 from ludus.evaluation.verdicts import MASS, SHIFT, Test
@@ -159,8 +160,7 @@ def groups(sets: Sets, content: Family, mine: Table, real: Table, seed: int = 0)
         if rows.sum() < FEWEST or not floors:
             continue
         part = Family(content.name, content.identity, content.generated[rows], content.reference[rows], floors)
-        spread = real.values[rows].std(0)
-        unit = np.where(spread > 0, spread, np.inf)
+        unit = unit_of(real._replace(values=real.values[rows]), float(np.std(sets.reference.x)))
         shift = wasserstein.w1(mine.values[rows] / unit, real.values[rows] / unit)
         worst = int(shift.argmax())
         found.append(Group(name, int(rows.sum()), scores(part, seed, errors=False), real.names[worst],

@@ -104,7 +104,7 @@ def observables(
 ) -> list[Observed]:
     """All observables together, by one exchange of images for all of them. spread: sd of all real pixels."""
     x, y = generated.values, reference.values
-    unit = _unit(reference, spread)
+    unit = unit_of(reference, spread)
     joint = permutation.max_t(y[:MOST], x[:MOST], PERMUTATIONS, seed)
     shift = wasserstein.w1(x / unit, y / unit)
     draws = np.random.default_rng(seed)
@@ -143,7 +143,7 @@ def obeyed(name: str, mine: np.ndarray, theirs: np.ndarray) -> Test:
                 f"{name} is violated by {mine.mean():.1%} (real: {theirs.mean():.1%})")  # fmt: skip
 
 
-def _unit(reference: Table, spread: float) -> np.ndarray:
+def unit_of(reference: Table, spread: float) -> np.ndarray:
     """What shifts are measured in: the sd over real images; where that is small, as of a minimum that is always 0, a
     tenth of the spread of all pixels, or of the median sd of the observables of the same unit."""
     sd, of = reference.values.std(0), np.array([each.unit for each in reference.origin])

@@ -172,9 +172,9 @@ def differences(observables: Sequence[Observable], x: np.ndarray, symmetry: str)
 
 
 def chosen(x: np.ndarray, given: Iterable[Observable] = ()) -> list[Observable]:
-    """The default ones for rows like x, those made by `@observable`, and those given; of one name, the last."""
-    named = {each.name: each for each in (*defaults(x), *REGISTERED.values(), *given)}
-    return list(named.values())
+    """The default ones for rows like x, those made by `@observable`, and those given, which replace made ones of their
+    names."""
+    return [*defaults(x), *(REGISTERED | {each.name: each for each in given}).values()]
 
 
 def defaults(x: np.ndarray) -> list[Observable]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,7 @@ def curves(given: Mapping[str, Sequence]) -> Figure:
     figure = blank(WIDTH, height)
     for i, (title, (x, over, what, real, generated, log)) in enumerate(given.items()):
         row, column = divmod(i, columns)
-        left, wide = 0.05 + column * (0.96 / columns), 0.96 / columns - 0.06
+        left, wide = 0.06 + column * (0.95 / columns), 0.95 / columns - 0.065
         top = 1 - (row * TALL + 50) / height
         upper = figure.add_axes((left, top - 320 / height, wide, 320 / height))
         lower = figure.add_axes((left, top - 470 / height, wide, 130 / height), sharex=upper)
@@ -70,6 +71,7 @@ def curves(given: Mapping[str, Sequence]) -> Figure:
         lower.set_ylim(1 - reach, 1 + reach)
         styled(upper, plain(title), "", plain(what))
         styled(lower, "", plain(over), "ratio")
+        upper.yaxis.label.set_fontsize(7)
         upper.tick_params(labelbottom=False)
         if log and (real.mean(0) > 0).all() and (generated.mean(0) > 0).all():
             upper.set_yscale("log")
@@ -99,11 +101,11 @@ def histograms(given: Mapping[str, tuple[np.ndarray, np.ndarray, str]]) -> Figur
         axes.stairs(np.histogram(real, bins)[0] / len(real), bins, fill=True, color="#cfd3d8", label="real")
         axes.stairs(np.histogram(generated, bins)[0] / len(generated), bins, color=GENERATED, linewidth=1.2,
                     label="generated")  # fmt: skip
-        styled(axes, plain(title), plain(label), "")
-        axes.title.set_fontsize(8)
+        styled(axes, "", plain(label), "")
+        axes.set_title(plain(fill(title, 34)), fontsize=7, color=INK, weight="bold", loc="left")
         axes.set_yticks([])
     panels[0].legend(loc="best", frameon=False, fontsize=7, labelcolor=INK, handlelength=1.2)
-    figure.subplots_adjust(left=0.02, right=0.985, top=1 - 50 / height, bottom=90 / height, hspace=0.55, wspace=0.1)
+    figure.subplots_adjust(left=0.02, right=0.985, top=1 - 60 / height, bottom=90 / height, hspace=0.6, wspace=0.1)
     return figure
 
 
@@ -124,7 +126,7 @@ def correlations(names: str, real: np.ndarray, generated: np.ndarray) -> Figure:
         styled(axes, title, plain(names), plain(names))
         axes.grid(False)
         figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03).ax.tick_params(labelsize=6, colors=INK)
-    figure.subplots_adjust(left=0.045, right=0.97, top=0.92, bottom=0.12, wspace=0.28)
+    figure.subplots_adjust(left=0.06, right=0.96, top=0.92, bottom=0.12, wspace=0.35)
     return figure
 
 
