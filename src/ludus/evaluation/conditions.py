@@ -13,7 +13,7 @@ from ludus.data.form import Form
 from ludus.evaluation.questions import unit_of
 from ludus.evaluation.scores import Family, Score, scores
 from ludus.evaluation.sets import FEWEST, Sets
-from ludus.evaluation.verdicts import MASS, SHIFT, Test
+from ludus.evaluation.verdicts import MASS, SHIFT, Trial
 from ludus.features.classifier import Classifier
 from ludus.features.observables import Table
 from ludus.metrics import wasserstein
@@ -61,7 +61,7 @@ def labels(form: Form, c: np.ndarray | None) -> np.ndarray | None:
 
 def answers(
     sets: Sets, content: Family, fit: np.ndarray, known: Classifier | None
-) -> tuple[list[Answer], list[Test]]:
+) -> tuple[list[Answer], list[Trial]]:
     """Each column of the condition read back from generated and from real images, by what was learnt of others.
 
     The first column of classes is read by the classifier, others by a logistic regression on the content, and values by
@@ -97,7 +97,7 @@ def answers(
     return found, tests
 
 
-def _classes(name: str, asked: np.ndarray, read: np.ndarray, true: np.ndarray) -> tuple[Answer, Test]:
+def _classes(name: str, asked: np.ndarray, read: np.ndarray, true: np.ndarray) -> tuple[Answer, Trial]:
     mine, real = read == asked, true == asked
     table = [[(~mine).sum(), mine.sum()], [(~real).sum(), real.sum()]]
     p = float(fisher_exact(table, alternative="greater").pvalue)
@@ -105,11 +105,11 @@ def _classes(name: str, asked: np.ndarray, read: np.ndarray, true: np.ndarray) -
               for each in (real, mine)]  # fmt: skip
     said = f"{name} is read as asked in {mine.mean():.1%} (real images: {real.mean():.1%})"
     return (Answer(name, "share read as asked", *shares, None, asked, read, true),
-            Test("condition", f"Fisher’s test of {name}", max(p, LEAST), float(real.mean() - mine.mean()), MASS,
+            Trial("condition", f"Fisher’s test of {name}", max(p, LEAST), float(real.mean() - mine.mean()), MASS,
                  said))  # fmt: skip
 
 
-def _values(name: str, asked: np.ndarray, read: np.ndarray, true: np.ndarray) -> tuple[Answer, Test]:
+def _values(name: str, asked: np.ndarray, read: np.ndarray, true: np.ndarray) -> tuple[Answer, Trial]:
     mine, real = np.abs(read - asked), np.abs(true - asked)
     p = float(mannwhitneyu(mine, real, alternative="greater").pvalue)
     errors = [_rms(each) for each in (real, mine)]
@@ -118,7 +118,7 @@ def _values(name: str, asked: np.ndarray, read: np.ndarray, true: np.ndarray) ->
     said = f"{name} is read with an error of {errors[1].value:.4g} (real images: {errors[0].value:.4g})"
     ratio = float(slopes[0] / slopes[1]) if slopes[1] else float("nan")
     return (Answer(name, "root mean square error", *errors, ratio, asked, read, true),
-            Test("condition", f"Mann-Whitney test of errors of {name}", max(p, LEAST),
+            Trial("condition", f"Mann-Whitney test of errors of {name}", max(p, LEAST),
                  (errors[1].value - errors[0].value) / spread, SHIFT, said))  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def _regressed(x: np.ndarray, y: np.ndarray, *others: np.ndarray) -> list[np.nda
 
     mean, sd = y.mean(), y.std()
     early = len(x) >= 200
-    net = MLPRegressor((64, 64), alpha=0.1, early_stopping=early, max_iter=100, random_state=0)
+    net = MLPRegressor(hidden_layer_sizes=(64, 64), alpha=0.1, early_stopping=early, max_iter=100, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 100 passes are what it gets
         net.fit(x, (y - mean) / sd)

@@ -12,7 +12,7 @@ from ludus.evaluation.conditions import Answer, Group
 from ludus.evaluation.questions import CONTENT, Observed
 from ludus.evaluation.scores import Family, Score, scores
 from ludus.evaluation.sets import Sets
-from ludus.evaluation.verdicts import Test, Verdict, verdicts
+from ludus.evaluation.verdicts import Trial, Verdict, verdicts
 from ludus.features import classifier, convolutions, observables, pca
 from ludus.features.classifier import Classifier
 from ludus.features.extractor import Extractor
@@ -39,7 +39,7 @@ class Evaluation:
     real: Table
     observed: list[Observed]
     constraints: dict[str, tuple[Constraint, Constraint]]  # of generated, of real images
-    tests: list[Test]
+    tests: list[Trial]
     verdicts: list[Verdict]
     copies: Copies | None
     realness: np.ndarray | None  # (n,) P(real | x) of each generated image, by a classifier that has not seen it

@@ -9,7 +9,7 @@ from scipy.stats import chi2_contingency, fisher_exact, norm
 
 from ludus.errors import UserError
 from ludus.evaluation.scores import Family
-from ludus.evaluation.verdicts import LEVEL, MASS, SHIFT, Test
+from ludus.evaluation.verdicts import LEVEL, MASS, SHIFT, Trial
 from ludus.features.observables import UNITS, Table
 from ludus.metrics import permutation, wasserstein
 from ludus.metrics.c2st import Told, c2st
@@ -24,7 +24,7 @@ RESAMPLES = 50
 FLOOR = 0.1  # of what is typical of an observable's unit: the least that a shift is measured in
 
 
-def fidelity(families: Sequence[Family], seed: int = 0) -> tuple[list[Test], dict[str, Told]]:
+def fidelity(families: Sequence[Family], seed: int = 0) -> tuple[list[Trial], dict[str, Told]]:
     """Can a classifier tell generated rows from real ones, in each family of features, and are they apart? Both effects
     are measured by the classifier: AUC − ½."""
     tests, told = [], {}
@@ -39,24 +39,24 @@ def fidelity(families: Sequence[Family], seed: int = 0) -> tuple[list[Test], dic
             auc, error = found.auc
             effect = auc - 0.5
             said = f"a classifier tells them apart by their {family.name}, AUC {auc:.3f} ± {error:.3f}"
-            tests.append(Test("fidelity", f"C2ST on {family.name}", found.p, effect, MASS, said))
+            tests.append(Trial("fidelity", f"C2ST on {family.name}", found.p, effect, MASS, said))
         far = permutation.energy_test(real[:PAIRS], mine[:PAIRS], PERMUTATIONS, seed)
         said = f"their {family.name} are apart, energy distance {far.value:.3g} (chance: {far.null_mean:.3g})"
-        tests.append(Test("fidelity", f"energy test of {family.name}", far.p, effect, MASS, said))
+        tests.append(Trial("fidelity", f"energy test of {family.name}", far.p, effect, MASS, said))
     return tests, told
 
 
 CONTENT = "principal components"
 
 
-def diversity(content: Family, shares: tuple[np.ndarray, np.ndarray] | None, seed: int = 0) -> list[Test]:
+def diversity(content: Family, shares: tuple[np.ndarray, np.ndarray] | None, seed: int = 0) -> list[Trial]:
     """Is each part of the data's space generated as often as it should be? shares: labels (n,) as a classifier reads
     them, of generated and of real rows."""
     x, y = content.generated, content.reference
     found = pqm(y, x, seed)
     n = len(x) * len(y) / (len(x) + len(y))
     apart = math.sqrt(max(found.excess - 1, 0) * (found.cells - 1) / n) / 2
-    tests = [Test("diversity", "PQMass", found.p, apart, MASS,
+    tests = [Trial("diversity", "PQMass", found.p, apart, MASS,
                   f"cells of the data's space are filled unevenly, χ²/dof {found.excess:.2f} (1 where there is no "
                   "difference)")]  # fmt: skip
     if shares is not None:
@@ -69,18 +69,18 @@ def diversity(content: Family, shares: tuple[np.ndarray, np.ndarray] | None, see
         worst = int(np.argmax(np.abs(ours - real)))
         said = f"classes have other shares, one {ours[worst]:.1%} in place of {real[worst]:.1%}"
         apart = float(np.abs(ours - real).sum() / 2)
-        tests.append(Test("diversity", "χ² of classes", max(float(p), LEAST), apart, MASS, said))
+        tests.append(Trial("diversity", "χ² of classes", max(float(p), LEAST), apart, MASS, said))
     return tests
 
 
-def memorisation(found: Copies) -> list[Test]:
+def memorisation(found: Copies) -> list[Trial]:
     """Are generated rows nearer to training rows than held-out ones are?"""
     (rate, _), c_t = found.rate.share, found.c_t
     said = f"{rate:.1%} are nearer to a training row than the nearest {SHARE:.0%} of the held-out rows"
-    tests = [Test("memorisation", "copy rate", found.rate.p, rate - found.rate.null, SHARE, said)]
+    tests = [Trial("memorisation", "copy rate", found.rate.p, rate - found.rate.null, SHARE, said)]
     if math.isfinite(c_t.value) and c_t.error > 0:
         less = found.authentic_null.value - found.authentic.value
-        tests.append(Test("memorisation", "C_T", max(float(norm.cdf(c_t.value / c_t.error)), LEAST), less, MASS,
+        tests.append(Trial("memorisation", "C_T", max(float(norm.cdf(c_t.value / c_t.error)), LEAST), less, MASS,
                           f"they lie nearer to training rows than held-out ones do, C_T {c_t.value:.1f}: copied with "
                           "noise, or too near to the average"))  # fmt: skip
     return tests
@@ -119,27 +119,27 @@ def observables(
     ]  # fmt: skip
 
 
-def physics(observed: Sequence[Observed], intensities: permutation.TwoSample | None) -> list[Test]:
+def physics(observed: Sequence[Observed], intensities: permutation.TwoSample | None) -> list[Trial]:
     """Do observables have the law that they have in real images? And all pixels?"""
     least = min(each.adjusted for each in observed)
     off = [each for each in observed if each.adjusted <= max(LEVEL, least)]
     worst = max(off, key=lambda each: each.shift.value - each.floor)
     found = f"{worst.name} is {worst.shift.value:.2f} sd off (floor {worst.floor:.2f})"
-    tests = [Test("physics", f"maxT of {len(observed)} observables", least, worst.shift.value - worst.floor, SHIFT,
+    tests = [Trial("physics", f"maxT of {len(observed)} observables", least, worst.shift.value - worst.floor, SHIFT,
                   f"{found}, {len(off)} of {len(observed)} differ")]  # fmt: skip
     if intensities is not None:
         more = intensities.value - intensities.null_mean
-        tests.append(Test("physics", "KS of all pixels", intensities.p, more, MASS,
+        tests.append(Trial("physics", "KS of all pixels", intensities.p, more, MASS,
                           f"the distribution of all pixels differs by {intensities.value:.3f} "
                           f"({intensities.null_mean:.3f} by chance)"))  # fmt: skip
     return tests
 
 
-def obeyed(name: str, mine: np.ndarray, theirs: np.ndarray) -> Test:
+def obeyed(name: str, mine: np.ndarray, theirs: np.ndarray) -> Trial:
     """Is f(x) = c violated more often by generated than by real images? Which ones do, (n,) bool of each."""
     table = [[mine.sum(), (~mine).sum()], [theirs.sum(), (~theirs).sum()]]
     p = float(fisher_exact(table, alternative="greater").pvalue)
-    return Test("physics", f"constraint {name}", max(p, LEAST), float(mine.mean() - theirs.mean()), MASS,
+    return Trial("physics", f"constraint {name}", max(p, LEAST), float(mine.mean() - theirs.mean()), MASS,
                 f"{name} is violated by {mine.mean():.1%} (real: {theirs.mean():.1%})")  # fmt: skip
 
 

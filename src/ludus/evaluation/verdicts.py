@@ -25,7 +25,7 @@ RULE = (
 WORDS = ("no difference found", "slightly different", "different", "not measured")
 
 
-class Test(NamedTuple):
+class Trial(NamedTuple):
     """p of a test, and how large the effect is that it looks for: below `margin` it is taken for none."""
 
     question: str
@@ -48,7 +48,7 @@ class Verdict(NamedTuple):
         return self.word == WORDS[2]
 
 
-def verdicts(tests: Sequence[Test], not_measured: dict[str, str]) -> list[Verdict]:
+def verdicts(tests: Sequence[Trial], not_measured: dict[str, str]) -> list[Verdict]:
     """One verdict for each question that has tests, or a reason in `not_measured` why it has none."""
     adjusted = holm(np.array([test.p for test in tests]))
     found = []
@@ -61,7 +61,7 @@ def verdicts(tests: Sequence[Test], not_measured: dict[str, str]) -> list[Verdic
     return found
 
 
-def _verdict(question: str, mine: list[tuple[Test, float]], of: int) -> Verdict:
+def _verdict(question: str, mine: list[tuple[Trial, float]], of: int) -> Verdict:
     rejected = sorted((each for each in mine if each[1] <= LEVEL), key=lambda each: -each[0].effect / each[0].margin)
     if not rejected:
         least = min(mine, key=lambda each: each[0].p)[0]

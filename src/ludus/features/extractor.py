@@ -61,7 +61,9 @@ class Scale(NamedTuple):
     sd: np.ndarray
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        return (rows - self.mean) / self.sd
+        off = rows - self.mean
+        off /= self.sd
+        return off
 
 
 def scale_of(rows: np.ndarray) -> Scale:

@@ -41,7 +41,7 @@ def components(flat: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, floa
     """Orthonormal axes (k, D) of rows (n, D), and the share of the variance that they hold."""
     from sklearn.decomposition import PCA  # takes a while
 
-    centred = (flat - flat.mean(0)).astype(np.float32)
+    centred = np.subtract(flat, flat.mean(0), out=np.empty(flat.shape, np.float32), casting="same_kind")
     most = min(most, *centred.shape)
     if not centred.any():
         return np.eye(centred.shape[1])[:1], 1.0

@@ -118,11 +118,12 @@ def edges(real: np.ndarray, generated: np.ndarray, bins: int = 40) -> np.ndarray
 
 def correlations(names: str, real: np.ndarray, generated: np.ndarray) -> Figure:
     """Correlation matrices over images of the columns of real and generated curves (n, bins), and their difference."""
-    figure = blank(WIDTH, 640)
+    from matplotlib import colormaps
+
+    figure, colours = blank(WIDTH, 640), colormaps["RdBu_r"].with_extremes(bad=MISSING)
     a, b = correlation(real), correlation(generated)
     for axes, (title, matrix) in zip(figure.subplots(1, 3), {"real": a, "generated": b, "difference": b - a}.items()):
-        drawn = axes.imshow(np.ma.masked_invalid(matrix), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-        drawn.cmap.set_bad(MISSING)
+        drawn = axes.imshow(np.ma.masked_invalid(matrix), cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
         styled(axes, title, plain(names), plain(names))
         axes.grid(False)
         figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03).ax.tick_params(labelsize=6, colors=INK)
