@@ -88,6 +88,16 @@ def test_the_neutron_pictures_of_the_practical(tmp_path):
     assert peak < 1e9
 
 
+def test_a_whole_evaluation(tmp_path):
+    """10,000 digits against 10,000, with all scores, errors, floors and figures, in under 3 minutes and under 1 GB."""
+    needs_mnist()
+    train(tmp_path, "gan", "--data", "mnist", "--steps", "3", "--set", "evaluation.mode=off")
+    seconds, peak = measured("-m", "ludus", "evaluate", str(tmp_path / "run"), "--against", "mnist:test")
+    print(seconds, peak)
+    assert seconds < 180
+    assert peak < 1e9
+
+
 def test_memory_is_flat_over_1000_turns():
     trainer = trainer_of("r3gan", data_of((1, 28, 28), n=512), **{"generator.name": "small", "trainer.steps": 2000})
     averaged(trainer)

@@ -19,7 +19,7 @@ from ludus.evaluation import evaluation as whole
 from ludus.evaluation.evaluation import evaluation
 from ludus.evaluation.scores import Family, scores
 from ludus.evaluation.sets import Rows, Sets, choose
-from ludus.evaluation.verdicts import LEVEL, WORDS, Trial, verdicts
+from ludus.evaluation.verdicts import BAD, GOOD, LEVEL, MISSING, Trial, verdicts
 from ludus.features.observables import Observable, Table
 from ludus.metrics.frechet import frechet
 
@@ -102,7 +102,7 @@ def test_a_verdict_needs_a_rejected_test_and_an_effect_beyond_its_margin():
     assert word(Trial("fidelity", "", 2 * LEVEL / 10, large, 0.02, ""), *many)[0] == "no difference found"  # Holm
     assert word(Trial("fidelity", "", LEVEL / 10, large, 0.02, ""), *many)[0] == "different"
     missing = verdicts([Trial("fidelity", "", 0.2, 0, 1, "")], {"memorisation": "why"})
-    assert [(each.question, each.word) for each in missing] == [("fidelity", WORDS[0]), ("memorisation", WORDS[3])]
+    assert [(each.question, each.level) for each in missing] == [("fidelity", GOOD), ("memorisation", MISSING)]
 
 
 def test_scores_stand_beside_those_of_real_rows():
@@ -120,7 +120,7 @@ def test_scores_stand_beside_those_of_real_rows():
 
 def test_an_honest_generator_raises_nothing(honest):
     assert not honest.raised, honest.verdicts
-    assert {each.word for each in honest.verdicts} == {"no difference found"}
+    assert {each.level for each in honest.verdicts} == {GOOD}
     assert {each.question for each in honest.verdicts} == {"fidelity", "diversity", "memorisation", "physics"}
 
 
@@ -247,14 +247,13 @@ def test_any_shape_is_evaluated_and_written(shape, tmp_path):
 def test_a_generator_of_one_picture_is_evaluated():
     x = pictures(800)
     found = evaluation(sets_of(x, np.repeat(x[:1], 200, 0), 200), quick=True)
-    words = {each.question: each.word for each in found.verdicts}
-    assert words["fidelity"] == words["diversity"] == words["physics"] == words["memorisation"] == "different"
+    assert {each.level for each in found.verdicts} == {BAD}
 
 
 def test_identical_sets_are_copies():
     x = pictures(800)
     found = evaluation(sets_of(x, x[:200], 200), quick=True)
-    assert {each.question: each.word for each in found.verdicts}["memorisation"] == "different"
+    assert {each.question: each.word for each in found.verdicts}["memorisation"] == "signs of it"
     assert found.copies.rate.share.value == 1
 
 

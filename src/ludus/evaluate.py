@@ -173,7 +173,7 @@ def _facts(
     return [
         *session.facts(run),
         *((name, f"{len(each.x):,} rows") for name, each in rows.items() if each is not None),
-        ("compared", f"{found.sets.n:,} generated with as many real, {len(found.sets.floors)} floors" +
+        ("compared", f"{found.sets.n:,} generated with as many real, {len(found.sets.chosen)} floors" +
                      (f"; {made}" if decodes else "")),
         ("shape", f"{' × '.join(map(str, run.form.shape))}, values {low:.4g} to {high:.4g}"),
         ("seed", seed),

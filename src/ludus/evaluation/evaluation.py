@@ -49,7 +49,7 @@ class Evaluation:
 
     @property
     def raised(self) -> bool:
-        """Whether a verdict is "different"."""
+        """Whether a verdict is the worst one."""
         return any(each.raised for each in self.verdicts)
 
 
@@ -70,17 +70,18 @@ def evaluation(
     step("features")
     x, y, fit = sets.generated.x, sets.reference.x, sets.fit.x
     extractors, table = _extractors(fit, own, looked_at, seed, quick)
-    families = [_family(extractor, name, sets) for name, extractor in extractors.items()]
-    content = families[0]
     known = None
     if not quick and (labels := conditions.labels(sets.form, sets.fit.c)) is not None:
         step("a classifier")
         known = classifier.fit(fit, labels, seed)
-        families.append(_family(known.features, "classifier's features", sets))
-    measured = []
-    for family in families:
-        step(f"scores of {family.name}")
+        extractors["classifier's features"] = known.features
+    families, measured = [], []
+    for name, extractor in extractors.items():
+        step(f"scores of {name}")
+        family = _family(extractor, name, sets)
         measured += scores(family, seed, errors=not quick)
+        families.append(family if name == CONTENT else family._replace(floors=()))  # they take much memory
+    content = families[0]
 
     step("classifiers that tell generated from real")
     tests, told = questions.fidelity(families[:2] if quick else families, seed)
@@ -139,9 +140,12 @@ def _family(extractor: Extractor, name: str, sets: Sets) -> Family:
 
 def _of_train(extractor: Extractor, sets: Sets) -> np.ndarray:
     """Features of all training rows, which are brought to the user's units block by block."""
-    x = sets.train.x
-    parts = [extractor(sets.form.in_units(x[i : i + BLOCK])) for i in range(0, len(x), BLOCK)]
-    return np.concatenate(parts)
+    x, found = sets.train.x, None
+    for i in range(0, len(x), BLOCK):
+        part = extractor(sets.form.in_units(x[i : i + BLOCK]))
+        found = np.empty((len(x), part.shape[1])) if found is None else found
+        found[i : i + BLOCK] = part
+    return found
 
 
 def _read(known: Classifier, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

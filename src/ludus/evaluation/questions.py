@@ -19,7 +19,7 @@ from ludus.metrics.partitions import pqm
 from ludus.metrics.rows import Estimate
 
 PERMUTATIONS = 1999  # of observables: their smallest p must survive the correction for a page of tests
-PAIRS, MOST = 1500, 5000  # images at most of which all pairs are taken; whose observables are exchanged
+PAIRS, MOST = 1500, 2500  # images at most of which all pairs are taken; whose observables are exchanged
 RESAMPLES = 50
 FLOOR = 0.1  # of what is typical of an observable's unit: the least that a shift is measured in
 

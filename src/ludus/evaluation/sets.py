@@ -1,6 +1,6 @@
 """What is compared with what: generated rows, held-out ones, and other real ones for floors and for features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from ludus.data.form import Form
 from ludus.errors import UserError
 
 FEWEST, FEW = 50, 1000  # images in a set: refused below, and warned of below
-FITTED = 20_000  # real rows at most that features are fitted to
+FITTED = 10_000  # real rows at most that features are fitted to
 FLOORS = 4  # sets of real rows at most that the reference is compared with
 
 
@@ -32,13 +32,19 @@ class Sets:
     generated: Rows  # c: what was asked for, None where nothing could be
     reference: Rows  # real rows that were not trained on
     fit: Rows  # real rows that features are fitted to
-    floors: tuple[Rows, ...]  # other real rows, apart from one another: what a perfect generator would give
+    others: Rows  # real rows, in the network's range, among which the floors are
+    chosen: tuple[np.ndarray, ...]  # the numbers of the rows of each floor
     train: Rows | None  # what was trained on, in the network's range; None where copies cannot be told
     notes: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
         return len(self.generated.x)
+
+    @property
+    def floors(self) -> Iterator[Rows]:
+        """Other real rows, apart from one another: what a perfect generator would give. Made one set at a time."""
+        return (_in_units(self.form, self.others.at(rows)) for rows in self.chosen)
 
 
 def choose(
@@ -65,16 +71,20 @@ def choose(
     else:
         real, known, chosen, pool = held_out, train, order(len(held_out.x)), order(len(train.x))
     fit, rest = np.array_split(pool, 2)
+    fit = fit[:FITTED]
     if len(rest) < len(chosen):  # few real rows: those that features were fitted to give floors as well
-        fit = rest = pool
+        fit, rest = pool[:FITTED], pool
     n = min(n, len(chosen), len(rest))
     if n < FEWEST:
         raise UserError(f"{n} real rows to compare with, at least {FEWEST} are needed: hold out more, with "
                         "--set data.held_out=0.2, or give some with --against")  # fmt: skip
     if n < FEW:
         notes.append(f"{n} images tell little: below {FEW:,}, only what is far off is found")
-    reference = real.at(chosen[:n])
-    floors = [known.at(rest[i * n : (i + 1) * n]) for i in range(min(FLOORS, len(rest) // n))]
-    every = [draw(reference.c, n), reference, known.at(fit[:FITTED]), *floors]
-    generated, reference, fit, *floors = (Rows(form.in_units(rows.x), rows.c) for rows in every)
-    return Sets(form, generated, reference, fit, tuple(floors), train, tuple(notes))
+    floors = tuple(rest[i * n : (i + 1) * n] for i in range(min(FLOORS, len(rest) // n)))
+    c = None if real.c is None else real.c[chosen[:n]]
+    generated, reference, fit = (_in_units(form, rows) for rows in (draw(c, n), real.at(chosen[:n]), known.at(fit)))
+    return Sets(form, generated, reference, fit, known, floors, train, tuple(notes))
+
+
+def _in_units(form: Form, rows: Rows) -> Rows:
+    return Rows(form.in_units(rows.x), rows.c)

@@ -17,12 +17,15 @@ QUESTIONS = {
     "physics": "Does it obey the observables?",
     "condition": "Does it do what was asked for?",
 }
+SAME = ("no difference found", "slightly different", "different", "not measured")
+WORDS = dict.fromkeys(QUESTIONS, SAME)  # by level
+WORDS["memorisation"] = ("no sign of it", "faint signs of it", "signs of it", "not measured")
+GOOD, SLIGHT, BAD, MISSING = range(4)
 RULE = (
-    f"All tests of the page are corrected together (Holm, {LEVEL:.0%}). A question is answered “no difference found” "
-    f"where none of its tests is rejected, “slightly different” where what is rejected is smaller than its margin "
-    f"({MASS:.0%} of the images, {SHIFT:g} standard deviations of an observable), and “different” beyond that."
+    f"All tests of the page are corrected together (Holm, {LEVEL:.0%}). A question is green, “no difference found”, "
+    "where none of its tests is rejected, amber, “slightly different”, where what is rejected is smaller than its "
+    f"margin ({MASS:.0%} of the images, {SHIFT:g} standard deviations of an observable), and red beyond that."
 )
-WORDS = ("no difference found", "slightly different", "different", "not measured")
 
 
 class Trial(NamedTuple):
@@ -40,12 +43,16 @@ class Verdict(NamedTuple):
     """The answer to one of the QUESTIONS."""
 
     question: str
-    word: str  # one of WORDS
+    level: int  # GOOD, SLIGHT, BAD or MISSING
     why: str
 
     @property
+    def word(self) -> str:
+        return WORDS[self.question][self.level]
+
+    @property
     def raised(self) -> bool:
-        return self.word == WORDS[2]
+        return self.level == BAD
 
 
 def verdicts(tests: Sequence[Trial], not_measured: dict[str, str]) -> list[Verdict]:
@@ -55,7 +62,7 @@ def verdicts(tests: Sequence[Trial], not_measured: dict[str, str]) -> list[Verdi
     for question in QUESTIONS:
         mine = [(test, p) for test, p in zip(tests, adjusted) if test.question == question]
         if question in not_measured:
-            found.append(Verdict(question, WORDS[3], not_measured[question]))
+            found.append(Verdict(question, MISSING, not_measured[question]))
         elif mine:
             found.append(_verdict(question, mine, len(tests)))
     return found
@@ -65,7 +72,7 @@ def _verdict(question: str, mine: list[tuple[Trial, float]], of: int) -> Verdict
     rejected = sorted((each for each in mine if each[1] <= LEVEL), key=lambda each: -each[0].effect / each[0].margin)
     if not rejected:
         least = min(mine, key=lambda each: each[0].p)[0]
-        return Verdict(question, WORDS[0], f"the smallest p is {shown(least.p)}, {least.name}, of {of} tests in all")
-    word = WORDS[2] if rejected[0][0].effect > rejected[0][0].margin else WORDS[1]
+        return Verdict(question, GOOD, f"the smallest p is {shown(least.p)}, {least.name}, of {of} tests in all")
+    level = BAD if rejected[0][0].effect > rejected[0][0].margin else SLIGHT
     why = "; ".join(f"{test.finding} ({test.name}: {said(test.p)})" for test, _ in rejected[:2])
-    return Verdict(question, word, why + (f"; and {len(rejected) - 2} more" if len(rejected) > 2 else ""))
+    return Verdict(question, level, why + (f"; and {len(rejected) - 2} more" if len(rejected) > 2 else ""))

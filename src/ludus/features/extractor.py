@@ -10,7 +10,7 @@ import numpy as np
 
 from ludus.errors import UserError
 
-BLOCK = 1 << 25  # bytes of images in float64 at a time
+BLOCK = 1 << 23  # bytes of images in float64 at a time
 FLOOR = 0.01  # of the median sd: the least by which a feature is divided
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from ludus.evaluation.evaluation import Evaluation, plain
 from ludus.evaluation.questions import CONTENT, Observed
 from ludus.evaluation.scores import Score
-from ludus.evaluation.verdicts import LEVEL, QUESTIONS, RULE, WORDS
+from ludus.evaluation.verdicts import LEVEL, QUESTIONS, RULE
 from ludus.features.extractor import digest
 from ludus.metrics.multiple import holm, shown
 from ludus.report.drawings import About, Drawn
 from ludus.report.page import bullets, document, facts_table, findings_list, part, picture, rows_table
 
-COLOURS = dict(zip(WORDS, ("#1a7f4b", "#b7791f", "#c0392b", "#7a828c")))
+COLOURS = ("#1a7f4b", "#b7791f", "#c0392b", "#7a828c")  # of the levels
 LIMITS = (
     "Features decide what is seen: a fault that none of them shows is not found. Principal components look at what is "
     "large, untrained convolutions at texture, observables at what their names say; a classifier’s features are blind "
@@ -151,7 +151,7 @@ def _verdicts(found: Evaluation) -> str:
     row = ('<tr><th scope="row">{}</th><td style="color:{};font-weight:600;white-space:nowrap">{}'
            "</td><td>{}</td></tr>")  # fmt: skip
     rows = "".join(
-        row.format(escape(QUESTIONS[v.question]), COLOURS[v.word], escape(v.word), escape(v.why))
+        row.format(escape(QUESTIONS[v.question]), COLOURS[v.level], escape(v.word), escape(v.why))
         for v in found.verdicts
     )
     return f'<table>{rows}</table><p class="said">{escape(RULE)}</p>'
@@ -191,7 +191,8 @@ def as_json(found: Evaluation, about: About) -> dict:
     return plain({
         "format": 1, "title": about.title, "run": about.name, "turn": about.turn, "about": dict(about.facts),
         "quick": found.quick, "rule": RULE, "reference": digest(found.sets.reference.x),
-        "verdicts": [{"question": v.question, "asked": QUESTIONS[v.question], "word": v.word, "why": v.why}
+        "verdicts": [{"question": v.question, "asked": QUESTIONS[v.question], "level": v.level,
+                      "word": v.word, "why": v.why}
                      for v in found.verdicts],
         "tests": [test._asdict() | {"adjusted": p} for test, p in zip(found.tests, adjusted)],
         "scores": [{key: value for key, value in s._asdict().items()}
