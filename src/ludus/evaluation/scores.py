@@ -11,6 +11,7 @@ from ludus.metrics import diversity, frechet, kernel, neighbours, wasserstein
 from ludus.metrics.rows import Estimate
 
 NEAR, PAIRS = 3000, 5000  # rows at most whose neighbours are sought; of which all pairs, or all orders, are taken
+SHARES = ("precision", "recall", "coverage")  # of rows: from 0 to 1
 FLOOR_DRAWS = 10  # of the intercept's halves, where its error is not asked for
 MOST = {"precision": NEAR, "recall": NEAR, "density": NEAR, "coverage": NEAR, "kernel distance": PAIRS,
         "sliced Wasserstein distance": PAIRS,
@@ -46,7 +47,10 @@ class Score(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        return None if self.error is None else Estimate(self.value, self.error).interval
+        if self.error is None:
+            return None
+        low, high = Estimate(self.value, self.error).interval
+        return (max(low, 0.0), min(high, 1.0)) if self.name in SHARES else (low, high)
 
 
 BEST = {

@@ -48,6 +48,8 @@ def means(real: np.ndarray, generated: np.ndarray, unit: str) -> Figure:
 def curves(given: Mapping[str, Sequence]) -> Figure:
     """Each curve {title: (x, label of x, label of y, real (n, bins), generated (m, bins), log)}: the mean over images
     with the band that holds the middle 68 % of them, and below the ratio of the means with twice its standard error."""
+    from matplotlib.ticker import NullFormatter
+
     columns = min(len(given), 3)
     rows = -(-len(given) // columns)
     height = rows * TALL
@@ -75,6 +77,7 @@ def curves(given: Mapping[str, Sequence]) -> Figure:
         upper.tick_params(labelbottom=False)
         if log and (real.mean(0) > 0).all() and (generated.mean(0) > 0).all():
             upper.set_yscale("log")
+            upper.yaxis.set_minor_formatter(NullFormatter())
         upper.legend(loc="best", frameon=False, fontsize=7, labelcolor=INK, handlelength=1.4)
     return figure
 
