@@ -228,19 +228,9 @@ def as_json(found: Calibration, title: str, about: dict[str, Any]) -> dict:
         "n": seen.n, "compared": seen.compared, "mmd": seen.mmd and seen.mmd._asdict(), "p of each row": seen.p,
         "reconstruction": _reconstruction(seen.reconstruction),
     }  # fmt: skip
-    return _plain(whole)
+    return folder.plain(whole)
 
 
 def _reconstruction(apart: tuple[float, float] | None) -> dict | None:
     return apart and {"EGr": apart[0], "EGr_b": apart[1]}
 
-
-def _plain(value):
-    """What JSON can hold: lists for arrays, null for what is no number."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -67,7 +67,10 @@ def of_run(
 
     def draw(c: np.ndarray | None, n: int) -> Rows:
         c = c if run.told(c) else None
-        return Rows(run.draws(n, c, seed, noise=noise), c)
+        x = run.draws(n, c, seed, noise=noise)
+        if "mask" in run.pixels:  # as in the data: where there is no detector nothing is compared
+            x[:, ~run.pixels["mask"]] = 0
+        return Rows(x, c)
 
     with threadpool_limits(1), counting(STEPS, "steps") as count:  # the same numbers on any number of cores
         done = iter(range(1, 10 * STEPS))

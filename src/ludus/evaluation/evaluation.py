@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -84,7 +83,7 @@ def evaluation(
     content = families[0]
 
     step("classifiers that tell generated from real")
-    tests, told = questions.fidelity(families[:2] if quick else families, seed)
+    tests, told = questions.fidelity(families, seed)
     tests += questions.diversity(content, None if known is None else _read(known, x, y), seed)
     step("observables")
     mine, real = observables.table(table, x), observables.table(table, y)
@@ -169,14 +168,3 @@ def _notes(content: Family) -> tuple[str, ...]:
         return ()
     return (f"{most:.1%} of rows have an equal one: precision, recall, density and coverage say little, observables "
             "more",)  # fmt: skip
-
-
-def plain(value: Any) -> Any:
-    """What JSON can hold: lists for arrays, null for what is no number."""
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(each) for each in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ludus.evaluation.evaluation import Evaluation, plain
+from ludus.evaluation.evaluation import Evaluation
 from ludus.evaluation.questions import CONTENT, Observed
 from ludus.evaluation.scores import Score
 from ludus.evaluation.verdicts import LEVEL, QUESTIONS, RULE
@@ -16,6 +16,7 @@ from ludus.features.extractor import digest
 from ludus.metrics.multiple import holm, shown
 from ludus.report.drawings import About, Drawn
 from ludus.report.page import bullets, document, facts_table, findings_list, part, picture, rows_table
+from ludus.runs import folder
 
 COLOURS = ("#1a7f4b", "#b7791f", "#c0392b", "#7a828c")  # of the levels
 LIMITS = (
@@ -188,7 +189,7 @@ def as_json(found: Evaluation, about: About) -> dict:
     """All numbers, by name; the same run, rows and seed give the same."""
     adjusted = holm(np.array([test.p for test in found.tests]))
     c = found.copies
-    return plain({
+    return folder.plain({
         "format": 1, "title": about.title, "run": about.name, "turn": about.turn, "about": dict(about.facts),
         "quick": found.quick, "rule": RULE, "reference": digest(found.sets.reference.x),
         "verdicts": [{"question": v.question, "asked": QUESTIONS[v.question], "level": v.level,
@@ -219,11 +220,11 @@ def as_json(found: Evaluation, about: About) -> dict:
     })  # fmt: skip
 
 
-def markdown(found: Evaluation, about: About, pictures: Mapping[str, Sequence[Drawn]], folder: str) -> str:
-    """The same page as Markdown; pictures are files in `folder`."""
+def markdown(found: Evaluation, about: About, pictures: Mapping[str, Sequence[Drawn]], where: str) -> str:
+    """The same page as Markdown; pictures are files in the folder `where`."""
 
     def pictured(name: str) -> list[str]:
-        return [f"![{_cell(d.alt)}]({folder}/{d.name}.png)\n\n{d.caption}\n" for d in pictures.get(name, ())]
+        return [f"![{_cell(d.alt)}]({where}/{d.name}.png)\n\n{d.caption}\n" for d in pictures.get(name, ())]
 
     verdicts = [["question", "answer", "why"], *([QUESTIONS[v.question], v.word, v.why] for v in found.verdicts)]
     parts = [f"# {about.title}\n", _table(verdicts), RULE + "\n"]

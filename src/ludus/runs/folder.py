@@ -7,12 +7,15 @@ import tempfile
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ludus.errors import UserError
 from ludus.runs import journal, lock, store
 from ludus.runs.disk import write
 
-__all__ = ["listing", "new", "probe", "write"]
+__all__ = ["listing", "new", "plain", "probe", "write"]
 
 
 def new(base: Path, name: str) -> Path:
@@ -97,3 +100,13 @@ def _age(run: Path) -> float:
         if (run / name).exists():
             times.append((run / name).stat().st_mtime)
     return max(0.0, time.time() - max(times))
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: lists for arrays, null for what is no number."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
