@@ -20,6 +20,7 @@ app = typer.Typer(
     "  ludus inspect scan.h5:/entry/data              what is in a file\n"
     "  ludus train r3gan --data scan.h5:/entry/data   train on it\n"
     "  ludus sample runs/NAME -n 64 --out x.h5        draw, in the units of the file\n"
+    "  ludus evaluate runs/NAME                       is it any good?\n"
     "  ludus resume runs/NAME --steps 20000           go on\n"
     "  ludus simulate ins -n 20000 --out ins.h5       neutron pictures whose truth is known\n\n"
     "Exit codes: 0 done, 1 the disk refused, 2 an input that cannot be used, 4 diverged, "

@@ -29,7 +29,7 @@ from ludus.game import Decodes, Encodes
 from ludus.report import comparison
 from ludus.report import evaluation as report
 from ludus.report.drawings import About, drawn
-from ludus.runs import folder, journal
+from ludus.runs import best, folder, journal
 from ludus.terminal import counting, say
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def of_run(
             x[:, ~run.pixels["mask"]] = 0
         return Rows(x, c)
 
-    with threadpool_limits(1), counting(STEPS, "steps") as count:  # the same numbers on any number of cores
+    with threadpool_limits(1), counting(STEPS, "steps") as count:  # many small products: threads wait for each other
         done = iter(range(1, 10 * STEPS))
         sets = choose(run.form, train, held, n, draw, seed)
         found = evaluation(
@@ -81,11 +81,27 @@ def of_run(
         )  # fmt: skip
         count(STEPS)
     rows = journal.read(run.folder / "metrics.jsonl")
+    notes = [f"the checkpoint was chosen by held-out rows ({best.NAME}): on these it looks a little too good"] if (
+        run.chosen and against is None) else []
+    if "mask" in run.pixels:
+        notes.append("masked pixels hold the middle of the range, in real and in generated images alike")
+    found = replace(found, notes=(*found.notes, *notes))
     about = About(
         f"Is it any good? {run.recipe['method']['name']} on {run.form.name}", run.folder.name, run.turn,
         _facts(run, found, train, held, against, noise, seed), world, findings(rows), rows,
     )  # fmt: skip
     return found, about
+
+
+def check_out(out: Path) -> None:
+    """Raises UserError where the page cannot be written, before the work is done."""
+    if not out.is_dir():
+        raise UserError(f"--out {out}: there is no such folder")
+    try:
+        (out / NAME).mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {out / NAME} ({error.strerror}): choose another --out") from None
+    folder.probe(out / NAME)
 
 
 def real_rows(run: "Run", data: Any, against: Any, condition: Any) -> tuple[Data | None, Rows | None]:
@@ -103,7 +119,7 @@ def real_rows(run: "Run", data: Any, against: Any, condition: Any) -> tuple[Data
         session.same_data(run.folder, known)
     except UserError as error:
         if held is None:
-            raise
+            raise UserError(f"{error}; or give rows to compare with, --against") from None
         say(f"what the run was trained on is not at hand, so that copies cannot be told: {error}")
         known = None
     return known, held
@@ -119,7 +135,8 @@ def write(run: "Run", found: Evaluation, about: About, out: Path) -> list[Path]:
     of the first three."""
     about = _with_latents(run, found, about)
     pictures = drawn(found, about)
-    (out / NAME).mkdir(exist_ok=True)
+    for old in (each for each in (out / NAME).glob("*") if each.suffix in (".png", ".svg", ".csv")):
+        old.unlink()  # of an earlier page, which may have had other figures
     for each in (each for part in pictures.values() for each in part):
         folder.write(out / NAME / f"{each.name}.png", figures.png(each.figure))
         folder.write(out / NAME / f"{each.name}.svg", figures.svg(each.figure))
@@ -141,7 +158,11 @@ def at_end(run: "Run", data: Data, *, mode: Literal["quick", "off"] = "quick") -
     if len(data.held_out_x) < FEWEST:
         say(f"not evaluated: {len(data.held_out_x)} rows are held out, and at least {FEWEST} are needed")
         return
-    found, about = of_run(run, data, n=QUICK, quick=True)
+    try:
+        found, about = of_run(run, data, n=QUICK, quick=True)
+    except UserError as error:  # the run is trained, and stays so
+        say(f"not evaluated: {error}")
+        return
     folder.write(run.folder / f"{NAME}.json", _json(report.as_json(found, about)))
     for line in report.verdict_lines(found):
         say(line)
@@ -176,7 +197,7 @@ def _facts(
     return [
         *session.facts(run),
         *((name, f"{len(each.x):,} rows") for name, each in rows.items() if each is not None),
-        ("compared", f"{found.sets.n:,} generated with as many real, {len(found.sets.chosen)} floors" +
+        ("compared", f"{found.sets.n:,} generated with as many real, floors: {len(found.sets.chosen)}" +
                      (f"; {made}" if decodes else "")),
         ("shape", f"{' × '.join(map(str, run.form.shape))}, values {low:.4g} to {high:.4g}"),
         ("seed", seed),
@@ -228,4 +249,6 @@ def compare(paths: Sequence[Path]) -> tuple[list[list[str]], list[str], str]:
         if not found or found.get("quick"):
             raise UserError(f"{path} was not evaluated: `ludus evaluate {path}` comes first")
         kept[path.name if path.name not in kept else str(path)] = found
+        if not all(s.get("value") is not None and s.get("floor") is not None for s in found.get("scores") or [{}]):
+            raise UserError(f"evaluation.json of {path} lacks scores: `ludus evaluate {path}` writes it again")
     return comparison.table(kept), comparison.notes(kept), comparison.page(kept)

@@ -58,8 +58,6 @@ def public(run: Path) -> Public:
     """Raises UserError where a file of the run is missing or damaged."""
     recipe, kept = read_recipe(run), session.kept_data(run)
     form, evaluation = kept["form"], session.kept_evaluation(run)
-    if not isinstance(evaluation, dict) or evaluation.get("format", 1) != 1:
-        raise UserError(f"{run / EVALUATION} is of a format that this ludus does not know: `ludus evaluate` anew")
     paths = sorted({*_paths([recipe, form.name, evaluation]), str(run.resolve())}, key=len, reverse=True)
     texts = _shortened({"recipe": recipe, "name": form.name, "notes": kept["notes"], "evaluation": evaluation}, paths)
     kept = {key: value for key, value in kept.items() if key != "examples"}

@@ -45,8 +45,8 @@ class Run:
     """A run on disk, ready to draw from: the averaged game of its newest checkpoint that verifies, or of another turn.
 
     Attributes: `folder`; `recipe` (a dict); `game` (on the CPU, in eval mode); `form`, the way between the network's
-    range and the user's units; `turn`; `skipped`, checkpoints that were passed over, and why; `unknown`, whether it was
-    trained with unknown conditions too.
+    range and the user's units; `turn`, and whether it was `chosen` as the best; `skipped`, checkpoints that were passed
+    over, and why; `unknown`, whether it was trained with unknown conditions too.
 
     Everywhere x are rows in the user's units, shape and axis order, z are latents (n, d), and c is a class label or
     value as the user's data have them, one for all or one each; None is unknown.
@@ -59,6 +59,7 @@ class Run:
         self.notes, self.examples, self.unknown = kept["notes"], kept["examples"], kept.get("unknown", True)
         self.pixels = {name: self.examples[name] for name in ("mask", "sigma") if name in self.examples}
         checkpoint = store.load(self.folder, best.turn(self.folder) if turn == "best" else turn)
+        self.chosen = turn == "best"
         self.turn, self.skipped, self.numbers = checkpoint.turn, checkpoint.skipped, checkpoint.state
         own = {role: copy.deepcopy(module).cpu() for role, module in modules.items()}  # the caller's stay as they are
         with seeds.forked(torch.device("cpu")):
@@ -496,13 +497,21 @@ class Run:
         """
         from ludus import evaluate
         from ludus.features import by_user
+        from ludus.features.extractor import Extractor
+        from ludus.features.observables import Observable
 
         at_least("n", n, evaluate.FEWEST)
+        at_least("seed", seed, 0)
+        out = self.folder if out is None else Path(out)
+        evaluate.check_out(out)
         own = [by_user.features(each) if isinstance(each, str) else each for each in features]
         looked_at = [by_user.observable(each) if isinstance(each, str) else each for each in observables]
+        for kind, given in ((Extractor, own), (Observable, looked_at)):
+            if wrong := [each for each in given if not isinstance(each, kind)]:
+                raise UserError(f"{wrong[0]!r} is no {kind.__name__}: say 'my_file.py:function', or make one of it")
         known, held = evaluate.real_rows(self, data, against, condition)
         found, about = evaluate.of_run(self, known, held, n, seed, own=own, looked_at=looked_at, noise=noise)
-        evaluate.write(self, found, about, self.folder if out is None else Path(out))
+        evaluate.write(self, found, about, out)
         return found
 
     def report(self) -> Path:

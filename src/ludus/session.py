@@ -63,7 +63,7 @@ def read_data(recipe: dict, array: Any = None, conditions: Any = None) -> Data:
     if source is None and array is None:
         raise UserError("no data: give --data x.npy, x.h5:/path, mnist, digits, ring, ... (`ludus inspect` looks)")
     if (source == ARRAY and array is None) or (condition == ARRAY and conditions is None):
-        raise UserError("this run was trained on an array in memory: hand it over again, ludus.resume(run, data=array)")
+        raise UserError("this run was trained on an array in memory: hand it over again, data=array")
     return load_data(
         source if array is None else array,
         condition if conditions is None else conditions,
@@ -434,11 +434,15 @@ def facts(run: "Run") -> list[tuple[str, str]]:
 def kept_evaluation(path: Path) -> dict:
     """evaluation.json of a run; nothing where it was not evaluated."""
     try:
-        return json.loads((path / "evaluation.json").read_text(encoding="utf-8"))
+        kept = json.loads((path / "evaluation.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UserError(f"evaluation.json of {path} is damaged ({error}): delete it, or evaluate again") from None
+    if not isinstance(kept, dict) or kept.get("format") != 1:
+        raise UserError(f"evaluation.json of {path} is of a format that this ludus does not read: evaluate again")
+    return kept
+
 
 
 def _quality(run: "Run") -> str:

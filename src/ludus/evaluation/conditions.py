@@ -20,6 +20,8 @@ from ludus.metrics import wasserstein
 from ludus.metrics.multiple import LEAST
 from ludus.metrics.rows import Estimate
 
+READABLE = 0.95  # of a value's sd: a reader that is further off on real images reads nothing
+WHY = "it takes a condition that images were asked for, that can be read from real ones, and 50 held-out rows with it"
 BINS = 4  # of a value, with as many images each
 MANY = 20  # classes of a column beyond which they are not looked at one by one
 
@@ -67,33 +69,35 @@ def answers(
     The first column of classes is read by the classifier, others by a logistic regression on the content, and values by
     a small network on it. fit: the content of the rows that they learn from.
     """
-    found, tests, first = [], [], True
+    found, tests, asked_for = [], [], sets.generated.c
     condition = sets.form.condition
-    pairs = [condition.parts(each.c) for each in (sets.fit, sets.generated)]
+    if asked_for is None or sets.fit.c is None:
+        return [], []
+    first = next((i for i, column in enumerate(condition.columns) if len(column.labels) > 1), None)
+    pairs = [condition.parts(each) for each in (sets.fit.c, asked_for)]
     for i, (column, theirs, mine) in enumerate(zip(condition.columns, *pairs)):
         name = "condition" if len(condition.columns) == 1 else f"condition, column {i}"
         learn, rows = (~np.isnan(each).any(1) for each in (theirs, mine))
-        if rows.sum() < FEWEST or learn.sum() < FEWEST:
+        if min(rows.sum(), learn.sum()) < FEWEST or theirs[learn].std() == 0:
             continue
+        sides = content.generated[rows], content.reference[rows]
         if column.labels:
-            if len(column.labels) < 2:
-                continue
             asked, target = mine[rows].argmax(1), theirs[learn].argmax(1)
-            if known is not None and first:
+            if known is not None and i == first:
                 read, true = (known.classes[known.probabilities(each.x[rows]).argmax(1)].astype(int)
                               for each in (sets.generated, sets.reference))  # fmt: skip
             else:
-                read, true = _logistic(fit[learn], target, content.generated[rows], content.reference[rows])
-            first = False
+                read, true = _logistic(fit[learn], target, *sides)
             answer, test = _classes(name, asked, read, true)
+            chance = np.bincount(asked).max() / len(asked)
+            readable = answer.real.value - 3 * answer.real.error > chance or answer.real.value == 1
         else:
             asked, target = (column.decode(each) for each in (mine[rows], theirs[learn]))
-            if target.std() == 0:
-                continue
-            read, true = _regressed(fit[learn], target, content.generated[rows], content.reference[rows])
+            read, true = _regressed(fit[learn], target, *sides)
             answer, test = _values(name, asked, read, true)
+            readable = answer.real.value < READABLE * asked.std()
         found.append(answer._replace(classes=tuple(map(str, column.labels))))
-        tests.append(test)
+        tests += [test] if readable else []
     return found, tests
 
 
@@ -151,7 +155,9 @@ def _regressed(x: np.ndarray, y: np.ndarray, *others: np.ndarray) -> list[np.nda
     return [net.predict(each) * sd + mean for each in others]
 
 
-def groups(sets: Sets, content: Family, mine: Table, real: Table, seed: int = 0) -> list[Group]:
+def groups(
+    sets: Sets, content: Family, mine: Table, real: Table, spread: np.ndarray | None, seed: int = 0
+) -> list[Group]:
     """The scores of the content, and the observable that is furthest off, of each class and of each quarter of a value,
     where there are 50 images of it at least."""
     found = []
@@ -160,7 +166,7 @@ def groups(sets: Sets, content: Family, mine: Table, real: Table, seed: int = 0)
         if rows.sum() < FEWEST or not floors:
             continue
         part = Family(content.name, content.identity, content.generated[rows], content.reference[rows], floors)
-        unit = unit_of(real._replace(values=real.values[rows]), float(np.std(sets.reference.x)))
+        unit = unit_of(real._replace(values=real.values[rows]), spread)
         shift = wasserstein.w1(mine.values[rows] / unit, real.values[rows] / unit)
         worst = int(shift.argmax())
         found.append(Group(name, int(rows.sum()), scores(part, seed, errors=False), real.names[worst],
@@ -171,6 +177,8 @@ def groups(sets: Sets, content: Family, mine: Table, real: Table, seed: int = 0)
 def _members(sets: Sets) -> Iterator[tuple[str, np.ndarray, list[np.ndarray]]]:
     """The name of each group, which of the generated and of the reference rows are of it, which of each floor's."""
     condition = sets.form.condition
+    if sets.generated.c is None or sets.others.c is None:
+        return
     several = len(condition.columns) > 1
     for i, column in enumerate(condition.columns):
         prefix = f"column {i}: " if several else ""

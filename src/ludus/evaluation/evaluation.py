@@ -23,6 +23,7 @@ from ludus.metrics.neighbours import prdc
 PIXELS = 2_000_000  # at most, whose distribution is compared
 STEP = 0.05  # of their sd, by which pixels count as equal
 BLOCK = 2048  # training rows at a time
+EXTRA = 12  # tests beside two for each family and one for each constraint, at most but for columns of a condition
 MANY = 0.01  # share of rows with an equal one, above which balls of neighbours say little
 
 
@@ -69,11 +70,13 @@ def evaluation(
     step("features")
     x, y, fit = sets.generated.x, sets.reference.x, sets.fit.x
     extractors, table = _extractors(fit, own, looked_at, seed, quick)
-    known = None
+    known, notes = None, list(sets.notes)
     if not quick and (labels := conditions.labels(sets.form, sets.fit.c)) is not None:
         step("a classifier")
-        known = classifier.fit(fit, labels, seed)
-        extractors["classifier's features"] = known.features
+        known, note = _classifier(fit, labels, seed)
+        notes += note
+        extractors |= {} if known is None else {"classifier's features": known.features}
+    exchanges = questions.permutations(2 * len(extractors) + len(table) + EXTRA)
     families, measured = [], []
     for name, extractor in extractors.items():
         step(f"scores of {name}")
@@ -83,13 +86,14 @@ def evaluation(
     content = families[0]
 
     step("classifiers that tell generated from real")
-    tests, told = questions.fidelity(families, seed)
+    tests, told = questions.fidelity(families, exchanges, seed)
     tests += questions.diversity(content, None if known is None else _read(known, x, y), seed)
     step("observables")
     mine, real = observables.table(table, x), observables.table(table, y)
     floors = [observables.table(table, floor.x) for floor in sets.floors]
-    observed = questions.observables(mine, real, floors, float(np.std(y)), seed)
-    tests += questions.physics(observed, _intensities(x, y, seed))
+    spread = None if y.ndim == 2 else np.std(y, axis=(0, 1, 2), dtype=float)
+    observed = questions.observables(mine, real, floors, spread, exchanges, seed)
+    tests += questions.physics(observed, None if spread is None else _intensities(x, y, spread, exchanges, seed))
     constraints = observables.constraints(mine), observables.constraints(real)
     tests += [questions.obeyed(name, *(_violated(each, name) for each in (mine, real))) for name in constraints[0]]
 
@@ -99,26 +103,46 @@ def evaluation(
     else:
         step("the nearest training rows")
         found = copies(_of_train(extractors[CONTENT], sets), content.reference, content.generated, seed=seed)
-        tests += questions.memorisation(found)
+        if (equal := questions.same(found.held_out, found.held_out)) > MANY:
+            missing["memorisation"] = f"{equal:.1%} of the rows to compare with are training rows"
+        else:
+            tests += questions.memorisation(found)
     answer, groups = [], []
-    if sets.generated.c is not None and not quick:
+    if sets.form.condition is not None and not quick:
         step("conditions")
         answer, more = conditions.answers(sets, content, extractors[CONTENT](fit), known)
+        groups = conditions.groups(sets, content, mine, real, spread, seed)
         tests += more
-        groups = conditions.groups(sets, content, mine, real, seed)
+        if not more:
+            missing["condition"] = conditions.WHY
     realness = told[CONTENT].b if CONTENT in told else None
     return Evaluation(
         sets, quick, families, measured, mine, real, observed,
         {name: (each, constraints[1][name]) for name, each in constraints[0].items()},
-        tests, verdicts(tests, missing), found, realness, answer, groups, (*sets.notes, *_notes(content)),
+        tests, verdicts(tests, missing), found, realness, answer, groups, (*notes, *_notes(content)),
     )  # fmt: skip
 
 
-def _intensities(x: np.ndarray, y: np.ndarray, seed: int) -> permutation.TwoSample:
-    """The distribution of all pixels in steps of a twentieth of their sd: a network hardly gives an exact 0."""
-    some = max(2, min(len(x), PIXELS // int(np.prod(x.shape[1:]))))
-    step = STEP * float(np.std(y)) or 1.0
-    return permutation.ks_image_test(*(np.round(each[:some] / step) for each in (y, x)), seed=seed)
+def _classifier(x: np.ndarray, labels: np.ndarray, seed: int) -> tuple[Classifier | None, list[str]]:
+    """A classifier that knows more than which class is the largest, or none and why."""
+    try:
+        known = classifier.fit(x, labels, seed)
+    except UserError as error:
+        return None, [f"no classifier: {error}"]
+    _, counts = np.unique(labels[~np.isnan(labels)], return_counts=True)
+    if known.accuracy - 3 * known.error > counts.max() / counts.sum():
+        return known, []
+    return None, [f"no classifier: it reads {known.accuracy:.0%} of real images right, hardly more than by chance"]
+
+
+def _intensities(
+    x: np.ndarray, y: np.ndarray, spread: np.ndarray, exchanges: int, seed: int
+) -> permutation.TwoSample:
+    """The distribution of all pixels, each channel in steps of a twentieth of its sd: a network hardly gives an exact
+    0."""
+    some = max(2, min(len(x), PIXELS // int(np.prod(x.shape[1:])), questions.NUMBERS // (2 * exchanges)))
+    step = np.where(spread > 0, STEP * spread, 1.0)
+    return permutation.ks_image_test(*(np.round(each[:some] / step) for each in (y, x)), exchanges, seed)
 
 
 def _extractors(
@@ -129,7 +153,11 @@ def _extractors(
     found = {CONTENT: pca.fit(fit, seed), "observables": observables.features(table, fit)}
     if fit.ndim == 4 and not quick:
         found["random convolutions"] = convolutions.fit(fit, seed)
-    return found | {each.name: each for each in own}, table
+    for each in own:
+        if each.name in found:
+            raise UserError(f"features {each.name!r} have the name of another family: give them one of their own")
+        found[each.name] = each.scaled(fit)
+    return found, table
 
 
 def _family(extractor: Extractor, name: str, sets: Sets) -> Family:

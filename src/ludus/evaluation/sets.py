@@ -11,6 +11,8 @@ from ludus.errors import UserError
 
 FEWEST, FEW = 50, 1000  # images in a set: refused below, and warned of below
 FITTED = 10_000  # real rows at most that features are fitted to
+TRAINED = "no row was held out: what is compared with was trained on, and a generator that copies it looks perfect"
+SPLIT = "the training rows are not at hand: half of the rows given are compared with, the others give the floors"
 FLOORS = 4  # sets of real rows at most that the reference is compared with
 
 
@@ -64,20 +66,22 @@ def choose(
     notes = []
     order = np.random.default_rng([seed, 5]).permutation
     if train is None or held_out is None:
-        whole, train = held_out or train, None
+        whole, train = train if held_out is None else held_out, None
         chosen, pool = np.array_split(order(len(whole.x)), 2)
         real = known = whole
-        notes.append("only one set of real rows is at hand: half of them are compared with the other half")
+        notes.append(TRAINED if held_out is None else SPLIT)
     else:
         real, known, chosen, pool = held_out, train, order(len(held_out.x)), order(len(train.x))
     fit, rest = np.array_split(pool, 2)
     fit = fit[:FITTED]
-    if len(rest) < len(chosen):  # few real rows: those that features were fitted to give floors as well
+    n = min(n, len(chosen))
+    if len(rest) < n:
+        notes.append("few real rows: floors are of those that features were fitted to")
         fit, rest = pool[:FITTED], pool
-    n = min(n, len(chosen), len(rest))
+    n = min(n, len(rest))
     if n < FEWEST:
-        raise UserError(f"{n} real rows to compare with, at least {FEWEST} are needed: hold out more, with "
-                        "--set data.held_out=0.2, or give some with --against")  # fmt: skip
+        raise UserError(f"{len(chosen)} real rows to compare with and {len(pool)} others: at least {FEWEST} of each, "
+                        "held out (--set data.held_out=0.2) or given (--against)")  # fmt: skip
     if n < FEW:
         notes.append(f"{n} images tell little: below {FEW:,}, only what is far off is found")
     floors = tuple(rest[i * n : (i + 1) * n] for i in range(min(FLOORS, len(rest) // n)))

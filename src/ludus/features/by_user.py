@@ -79,7 +79,7 @@ def called(text: str, function: Callable, block: np.ndarray) -> Any:
         return function(np.array(block))
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{text} raised {_said(error)}, for rows {block.shape} {block.dtype}") from error
 
 

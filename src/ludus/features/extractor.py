@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,11 @@ class Extractor:
         if len({part.shape[1] for part in parts}) > 1:
             raise UserError(f"{self.name} gives features of other widths for other rows: they must always be the same")
         return np.concatenate(parts)
+
+    def scaled(self, fit: np.ndarray) -> "Extractor":
+        """The same z-scored by rows `fit`, as the library's own are."""
+        whole = scale_of(self(fit))
+        return replace(self, of=lambda x: whole(np.asarray(self.of(x), float)))
 
 
 def checked(x: np.ndarray) -> np.ndarray:

@@ -37,7 +37,13 @@ class Observable:
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """{name: (n,) float64}. Raises UserError for what is not one finite number a row."""
-        found = self.function(x)
+        try:
+            found = self.function(x)
+        except UserError:
+            raise
+        except Exception as error:
+            told = (str(error).strip().splitlines() or [""])[0]
+            raise UserError(f"observable {self.name} raised {type(error).__name__}: {told}") from error
         found = found if isinstance(found, Mapping) else {self.name: found}
         return {str(name): self._column(str(name), values, x) for name, values in found.items()}
 

@@ -17,69 +17,98 @@ if TYPE_CHECKING:
 
 WIDTH = 1900  # dots
 REAL, GENERATED = "#9aa3ad", COLOURS[1]
-ACROSS, PANEL, TALL = 4, 430, 600  # panels side by side; dots from one row of them to the next, of curves too
+ACROSS, PANEL, TALL = 4, 430, 640  # panels side by side; dots from one row of them to the next, of curves too
+LEFT, RIGHT, HEAD, FOOT = 140, 20, 80, 90  # dots around a panel: ticks and label, title of two lines, ticks and label
 
 
 def means(real: np.ndarray, generated: np.ndarray, unit: str) -> Figure:
-    """Pixel by pixel the mean and the standard deviation over images (n, H, W) of both, and generated − real."""
-    rows = {"mean": [a.mean(0) for a in (real, generated)],
-            "standard deviation": [a.std(0) for a in (real, generated)]}  # fmt: skip
+    """Pixel by pixel the mean and the standard deviation over images (n, H, W) of both, and generated − real.
+
+    The three stand in a row, or in a column where images are wide (W > 3 H).
+    """
     height, width = real.shape[1:]
-    panel = min(max(round(500 * height / width), 110), 700)
-    figure = blank(WIDTH, 60 + 2 * (panel + 90))
-    panels = figure.subplots(2, 3)
-    for line, (what, (a, b)) in zip(panels, rows.items()):
+    rows, columns = (3, 2) if width > 3 * height else (2, 3)
+    step, left, right = WIDTH / columns, 70, 140  # dots: the latter for the bar and its numbers
+    panel = min(max(round((step - left - right) * height / width), 110), 700)
+    figure = blank(WIDTH, rows * (panel + HEAD))
+    for i, (what, of) in enumerate({"mean": np.mean, "sd": np.std}.items()):
+        a, b = of(real, axis=0), of(generated, axis=0)
         low, high = limits_of(a)
         reach = max(float(np.abs(b - a).max()), 1e-12)
-        shown = [(f"{what}, real", a, "gray", low, high), (f"{what}, generated", b, "gray", low, high),
-                 ("generated − real", b - a, "RdBu_r", -reach, reach)]  # fmt: skip
-        for axes, (title, image, colours, least, most) in zip(line, shown):
+        shown = {"real": (a, "gray", low, high), "generated": (b, "gray", low, high),
+                 "generated − real": (b - a, "RdBu_r", -reach, reach)}  # fmt: skip
+        for j, (name, (image, colours, least, most)) in enumerate(shown.items()):
+            row, column = (i, j) if columns == 3 else (j, i)
+            place = column * step + left, row * (panel + HEAD) + 40
+            axes = _at(figure, *place, step - left - right, panel)
             drawn = axes.imshow(image, cmap=colours, vmin=least, vmax=most, interpolation="nearest", aspect="auto")
-            axes.set_title(plain(f"{title} ({unit})"), fontsize=8, color=INK, loc="left")
+            axes.set_title(plain(f"{what}, {name} ({unit})"), fontsize=7, color=INK, loc="left", pad=4)
             axes.tick_params(labelsize=6, color=FAINT, labelcolor=FAINT, length=2)
+            axes.locator_params(integer=True, min_n_ticks=1)
+            axes.locator_params("y", nbins=max(panel // 40, 2))
             axes.spines[:].set_visible(False)
-            bar = figure.colorbar(drawn, ax=axes, pad=0.02, fraction=0.05)
-            bar.ax.tick_params(labelsize=6, colors=INK)
+            bar = figure.colorbar(drawn, cax=_at(figure, place[0] + step - left - right + 12, place[1], 16, panel))
+            bar.ax.locator_params("y", nbins=max(panel // 60, 2))
+            bar.ax.tick_params(labelsize=6, colors=INK, length=2)
             bar.outline.set_linewidth(0.3)
-    figure.subplots_adjust(left=0.03, right=0.97, top=0.94, bottom=0.05, hspace=0.22, wspace=0.18)
     return figure
 
 
-def curves(given: Mapping[str, Sequence]) -> Figure:
+def _at(figure: Figure, left: float, top: float, width: float, height: float, **options) -> Axes:
+    """Axes at a place in dots from the figure's upper left corner."""
+    w, h = figure.bbox.size
+    return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h), **options)
+
+
+def curves(given: Mapping[str, Sequence], bands: bool = True) -> Figure:
     """Each curve {title: (x, label of x, label of y, real (n, bins), generated (m, bins), log)}: the mean over images
-    with the band that holds the middle 68 % of them, and below the ratio of the means with twice its standard error."""
+    with the band that holds the middle 68 % of them, and below the ratio of the means with twice its standard error.
+
+    Without bands for points: the histogram of one point has none to speak of.
+    """
     from matplotlib.ticker import NullFormatter
 
     columns = min(len(given), 3)
-    rows = -(-len(given) // columns)
-    height = rows * TALL
-    figure = blank(WIDTH, height)
+    step, rows = WIDTH / columns, -(-len(given) // columns)
+    figure = blank(WIDTH, rows * TALL)
     for i, (title, (x, over, what, real, generated, log)) in enumerate(given.items()):
         row, column = divmod(i, columns)
-        left, wide = 0.06 + column * (0.95 / columns), 0.95 / columns - 0.065
-        top = 1 - (row * TALL + 50) / height
-        upper = figure.add_axes((left, top - 320 / height, wide, 320 / height))
-        lower = figure.add_axes((left, top - 470 / height, wide, 130 / height), sharex=upper)
+        place, wide, high = (column * step + LEFT, row * TALL + HEAD), step - LEFT - RIGHT, TALL - HEAD - FOOT - 150
+        upper = _at(figure, *place, wide, high)
+        lower = _at(figure, place[0], place[1] + high + 20, wide, 130, sharex=upper)
         for name, curve, colour in (("real", real, REAL), ("generated", generated, GENERATED)):
-            low, high = np.quantile(curve, [0.16, 0.84], axis=0)
-            upper.fill_between(x, low, high, color=colour, alpha=0.3, linewidth=0)
+            if bands:
+                ends = np.quantile(curve, [0.16, 0.84], axis=0)
+                upper.fill_between(x, *ends, color=colour, alpha=0.3, linewidth=0)
             upper.plot(x, curve.mean(0), color=colour, linewidth=1.4, label=name)
         ratio, error = ratio_of(real, generated)
         lower.axhline(1, color=FAINT, linewidth=0.7)
         lower.fill_between(x, ratio - 2 * error, ratio + 2 * error, color=GENERATED, alpha=0.3, linewidth=0)
         lower.plot(x, ratio, color=GENERATED, linewidth=1.2)
-        near = ratio[np.isfinite(ratio)]
-        reach = min(max(float(np.abs(near - 1).max(initial=0.02)) * 1.2, 0.05), 1.0)
-        lower.set_ylim(1 - reach, 1 + reach)
-        styled(upper, plain(title), "", plain(what))
-        styled(lower, "", plain(over), "ratio")
-        upper.yaxis.label.set_fontsize(7)
+        lower.set_ylim(*_around_one(ratio))
+        styled(upper, "", "", plain(fill(what, 24)))
+        styled(lower, "", plain(fill(over, 40)), "ratio")
+        upper.set_title(plain(fill(title, 34)), fontsize=8, color=INK, weight="bold", loc="left")
+        for axes in (upper, lower):
+            axes.yaxis.label.set_fontsize(7)
+            axes.tick_params(labelsize=6)
         upper.tick_params(labelbottom=False)
         if log and (real.mean(0) > 0).all() and (generated.mean(0) > 0).all():
             upper.set_yscale("log")
             upper.yaxis.set_minor_formatter(NullFormatter())
+        else:
+            upper.ticklabel_format(axis="y", scilimits=(-3, 4))
+            upper.yaxis.offsetText.set_fontsize(6)
         upper.legend(loc="best", frameon=False, fontsize=7, labelcolor=INK, handlelength=1.4)
     return figure
+
+
+def _around_one(ratio: np.ndarray) -> tuple[float, float]:
+    """Limits that show 1 and nearly all ratios: few are huge, where the real curve is all but 0."""
+    low, high = np.quantile(np.append(ratio[np.isfinite(ratio)], 1), [0.05, 0.95])
+    low, high = min(float(low), 1.0), max(float(high), 1.0)
+    margin = max(0.2 * (high - low), 0.05)
+    return low - margin, high + margin
 
 
 def ratio_of(real: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,8 +136,9 @@ def histograms(given: Mapping[str, tuple[np.ndarray, np.ndarray, str]]) -> Figur
         styled(axes, "", plain(label), "")
         axes.set_title(plain(fill(title, 34)), fontsize=7, color=INK, weight="bold", loc="left")
         axes.set_yticks([])
+        axes.locator_params("x", nbins=5)
     panels[0].legend(loc="best", frameon=False, fontsize=7, labelcolor=INK, handlelength=1.2)
-    figure.subplots_adjust(left=0.02, right=0.985, top=1 - 60 / height, bottom=90 / height, hspace=0.6, wspace=0.1)
+    figure.subplots_adjust(left=0.02, right=0.975, top=1 - 60 / height, bottom=90 / height, hspace=0.6, wspace=0.1)
     return figure
 
 
@@ -159,15 +189,16 @@ def cloud(real: np.ndarray, generated: np.ndarray, names: tuple[str, str]) -> Fi
     return figure
 
 
-def distances(held_out: np.ndarray, generated: np.ndarray, mark: float) -> Figure:
-    """How far held-out (n,) and generated (m,) rows are from their nearest training rows; mark: the 1 % quantile."""
+def distances(real: np.ndarray, generated: np.ndarray, mark: float) -> Figure:
+    """How far real rows (n,), not trained on, and generated ones (m,) are from their nearest training rows; mark: the
+    1 % quantile of the real ones."""
     figure = blank(1000, 560)
     axes: Axes = figure.subplots()
-    bins = np.linspace(0, float(np.quantile(np.concatenate([held_out, generated]), 0.999)) or 1.0, 61)
-    axes.stairs(np.histogram(held_out, bins)[0] / len(held_out), bins, fill=True, color="#cfd3d8", label="held out")
+    bins = np.linspace(0, float(np.quantile(np.concatenate([real, generated]), 0.999)) or 1.0, 61)
+    axes.stairs(np.histogram(real, bins)[0] / len(real), bins, fill=True, color="#cfd3d8", label="real, not trained on")
     axes.stairs(np.histogram(generated, bins)[0] / len(generated), bins, color=GENERATED, linewidth=1.2,
                 label="generated")  # fmt: skip
-    axes.axvline(mark, color=INK, linewidth=0.8, linestyle=":", label="1 % of the held-out are nearer")
+    axes.axvline(mark, color=INK, linewidth=0.8, linestyle=":", label="1 % of the real ones are nearer")
     styled(axes, "Distance to the nearest training row", "distance, in sd of the features", "share")
     axes.legend(loc="best", frameon=False, fontsize=7, labelcolor=INK, handlelength=1.4)
     figure.subplots_adjust(left=0.1, right=0.97, top=0.9, bottom=0.17)
@@ -176,30 +207,39 @@ def distances(held_out: np.ndarray, generated: np.ndarray, mark: float) -> Figur
 
 def table(rows: Sequence[str], columns: Sequence[str], values: np.ndarray, floors: np.ndarray) -> Figure:
     """Scores of several runs, a panel for each column: values (rows, columns) as dots, floors as ticks."""
-    figure = blank(WIDTH, 130 + 60 * len(rows))
-    panels = np.atleast_1d(figure.subplots(1, len(columns), sharey=True))
+    from matplotlib.ticker import MaxNLocator
+
+    left, gap, foot = 330, 36, 120  # dots, for names, between panels, for ticks and legend
+    step, high = (WIDTH - left - 20) / len(columns), 70 * len(rows)
+    figure = blank(WIDTH, HEAD + high + foot)
     places = np.arange(len(rows))[::-1]
-    for j, (axes, name) in enumerate(zip(panels, columns)):
+    for j, name in enumerate(columns):
+        axes = _at(figure, left + j * step, HEAD, step - gap, high)
         axes.hlines(places, np.minimum(floors[:, j], values[:, j]), np.maximum(floors[:, j], values[:, j]),
                     color="#d5d9de", linewidth=2)  # fmt: skip
-        axes.plot(floors[:, j], places, "|", color=INK, markersize=10, label="floor: real data")
-        axes.plot(values[:, j], places, "o", color=COLOURS[0], markersize=6, label="run")
-        styled(axes, plain(name), "", "")
-        axes.title.set_fontsize(8)
-        axes.set_yticks(places, [plain(row) for row in rows])
+        floor = axes.plot(floors[:, j], places, "|", color=INK, markersize=10, label="floor: real data")
+        run = axes.plot(values[:, j], places, "o", color=COLOURS[0], markersize=6, label="run")
+        styled(axes, "", "", "")
+        axes.set_title(plain(fill(name, 16)), fontsize=8, color=INK, weight="bold", loc="left")
+        axes.set_yticks(places, [plain(fill(row, 26)) for row in rows] if j == 0 else [""] * len(rows))
         axes.set_ylim(-0.6, len(rows) - 0.4)
-    panels[-1].legend(loc="best", frameon=False, fontsize=7, labelcolor=INK)
-    figure.subplots_adjust(left=0.16, right=0.985, top=1 - 60 / figure.bbox.height, bottom=60 / figure.bbox.height,
-                           wspace=0.12)  # fmt: skip
+        axes.margins(x=0.12)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:.4g}".replace("-", "−"))
+        axes.tick_params("x", labelsize=6)
+    figure.legend(handles=[*run, *floor], loc="lower right", ncols=2, frameon=False, fontsize=7, labelcolor=INK)
     return figure
 
 
-def answer(asked: np.ndarray, read: np.ndarray, true: np.ndarray, classes: Sequence[str] = ()) -> Figure:
-    """What is read against what was asked, of real images with these conditions (`true`) and of generated ones: shares
-    of each class, or values on a diagonal."""
+def answer(
+    name: str, asked: np.ndarray, read: np.ndarray, true: np.ndarray, classes: Sequence[str] = ()
+) -> Figure:
+    """Of the condition `name`, what is read against what was asked, of real images with these conditions (`true`) and
+    of generated ones: shares of each class, or values on a diagonal."""
     figure = blank(WIDTH, 820)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, (title, seen) in zip(panels, {"real": true, "generated": read}.items()):
+    for axes, (title, seen) in zip(panels, {f"{name}: real": true, f"{name}: generated": read}.items()):
+        title = plain(title)
         if len(classes):
             table = np.zeros((len(classes), len(classes)))
             np.add.at(table, (asked, seen), 1)

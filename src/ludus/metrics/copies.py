@@ -33,6 +33,14 @@ class Rate(NamedTuple):
     p: float  # of a share as high, where nothing was copied; exact
 
 
+class Nearer(NamedTuple):
+    """Is the real row nearest to a generated one a training row more often than by chance? See `nearer`."""
+
+    share: float  # of the real rows that are nearest to some generated row: training ones
+    null: float  # of all real rows
+    p: float  # exact
+
+
 class Copies(NamedTuple):
     """What `copies` measured. Errors: another draw of held-out and generated rows, the training rows as they are."""
 
@@ -40,6 +48,7 @@ class Copies(NamedTuple):
     authentic: Estimate  # share of the generated further from its training row than that from its own next one
     authentic_null: Estimate  # the same of the held-out rows; it is not ½
     c_t: Estimate  # in sd of a null: far below 0 copied, far above 0 further from the training rows than data are
+    nearer: Nearer
     held_out: np.ndarray  # (n,) distances to the nearest training row
     generated: np.ndarray  # (m,)
     panel: Panel
@@ -68,6 +77,7 @@ def copies(train: np.ndarray, held_out: np.ndarray, generated: np.ndarray, show:
         _share(next_g < g),
         _share(next_p < p),
         Estimate(c_t(p, g, cell_p, cell_g), float(c_t_error)),
+        nearer(far_g[:, 0], near_g[:, 0], *(a[:, 0] for a in nearest(generated, held_out)), len(train), len(p)),
         p, g, Panel(least, near_g[least], far_g[least], below),
     )  # fmt: skip
 
@@ -91,6 +101,26 @@ def copy_rate(p: np.ndarray, g: np.ndarray, seed: int = 0) -> Rate:
     error = np.std([share(first[i], second[j]) for i, j in _again(len(p), len(g), seed)])
     probability = negative_hypergeometric(round(value * len(g)), r, len(p), len(g))
     return Rate(Estimate(value, float(error)), r / (len(p) + 1), probability)
+
+
+def nearer(
+    far_t: np.ndarray, near_t: np.ndarray, far_p: np.ndarray, near_p: np.ndarray, n_train: int, n_held_out: int
+) -> Nearer:
+    """Whether generated rows are near to training rows rather than to real rows at large, which a generator whose
+    samples lie too near to the mean is as well.
+
+    far, near: distance and number of the training row, and of the held-out row, nearest to each generated row. Where
+    nothing was copied, which real rows were trained on is chance given all rows; so, of the real rows that are nearest
+    to some generated row, the number that are held out is hypergeometric. p is twice the smaller one of all generated
+    rows and of the twentieth that is nearest to a real row.
+    """
+    far, found = np.minimum(far_t, far_p), []
+    for some in (np.arange(len(far)), np.argsort(far, kind="stable")[: max(1, len(far) // 20)]):
+        train = far_t[some] < far_p[some]
+        t, p = len(np.unique(near_t[some][train])), len(np.unique(near_p[some][~train]))
+        found.append((t / (t + p), hypergeom.cdf(p, n_train + n_held_out, n_held_out, t + p)))
+    (share, first), (_, second) = found
+    return Nearer(share, n_train / (n_train + n_held_out), max(min(1.0, 2 * float(min(first, second))), LEAST))
 
 
 def negative_hypergeometric(count: int, r: int, n: int, m: int) -> float:

@@ -24,13 +24,13 @@ READ = (
 def table(kept: Mapping[str, dict]) -> list[list[str]]:
     """A row for each run under a row of headings: verdicts, scores with their floors, AUC."""
     asked = [q for q in QUESTIONS if any(_word(each, q) for each in kept.values())]
-    head = ["run", "images", *asked, *(_short(*each) for each in SHOWN), "AUC"]
+    head = ["run", "turn", "images", *asked, *(_short(*each) for each in SHOWN), "AUC"]
     rows = [head]
     for name, each in kept.items():
         scores = [_found(each, *which) for which in SHOWN]
         shown = ["" if s is None else f"{s['value']:.3g} ({s['floor']:.3g})" for s in scores]
         n = max((s["n"] for s in each.get("scores", [])), default=0)
-        rows.append([name, f"{n:,}", *(_word(each, q) for q in asked), *shown, f"{_auc(each):.3f}"])
+        rows.append([name, f"{each.get('turn', 0):,}", f"{n:,}", *(_word(each, q) for q in asked), *shown, _auc(each)])
     return rows
 
 
@@ -74,9 +74,10 @@ def _word(each: dict, question: str) -> str:
     return next((v["word"] for v in each.get("verdicts", []) if v["question"] == question), "")
 
 
-def _auc(each: dict) -> float:
-    """The largest AUC of its classifiers; ½ where there was none."""
-    return 0.5 + max((t["effect"] for t in each.get("tests", []) if t["name"].startswith("C2ST")), default=0.0)
+def _auc(each: dict) -> str:
+    """The largest AUC of its classifiers; nothing where there was none, as of a generator of one picture."""
+    found = [0.5 + t["effect"] for t in each.get("tests", []) if t["name"].startswith("C2ST")]
+    return f"{max(found):.3f}" if found else ""
 
 
 def _shas(each: dict) -> list:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN, WORST, CLOUD, CURVED = 64, 8, 3000, 2000  # images, observables, points, images that curves are of
 PIXELS = 64 * 32 * 32  # about as many as a grid shows without shrinking
+FEW_WIDE, NARROW = 4, 41  # rows of wide images; pixels across that leave room for a title over each of eight
 SETS = ("real", "generated")
 
 
@@ -34,7 +35,7 @@ class About:
     world: str = ""  # one of the library's own, if the data are of it
     findings: Sequence[Finding] = ()
     journal: Sequence[Mapping[str, Any]] = ()
-    reconstructed: tuple[np.ndarray, np.ndarray] | None = None  # pictures held out, and what encoder and decoder make
+    reconstructed: tuple[np.ndarray, np.ndarray] | None = None  # real pictures, and what encoder and decoder make
     walk: np.ndarray | None = None  # (latents, steps, ...) pictures
 
 
@@ -64,6 +65,22 @@ def drawn(found: Evaluation, about: About) -> dict[str, list[Drawn]]:
     }
     return {name: each for name, each in parts.items() if each}
 
+
+def _rows(found: Evaluation) -> str:
+    return found.sets.form.kind  # "images" or "points", as captions say
+
+
+def _wide(x: np.ndarray) -> bool:
+    """Whether images (n, H, W[, C]) are so wide that a row of several is too low to be read."""
+    return x.shape[2] > 3 * x.shape[1]
+
+
+def _of_channels(found: Evaluation, colours: str = "") -> str:
+    """What a caption adds where there are channels that are not shown, or that are colours."""
+    channels = found.sets.reference.x.shape[-1]
+    return {1: "", 3: colours}.get(channels, f" Channel 1 of {channels} is shown.")
+
+
 def _plane(x: np.ndarray) -> np.ndarray:
     """(n, H, W, C) as a picture shows it."""
     return x if x.shape[-1] == 3 else x[..., 0]
@@ -83,14 +100,15 @@ def _samples(found: Evaluation) -> list[Drawn]:
     low, high = figures.limits_of(real[:n])
     grid = Drawn("samples", figures.side_by_side({"real": real[:n], "generated": mine[:n]}, (low, high)),
                  f"{n} real and {n} generated images",
-                 f"Held-out and generated images, unselected, as they came, on one scale: {low:.4g} to {high:.4g} in "
-                 "the data’s units.", _flat(real=real[:n], generated=mine[:n]))  # fmt: skip
+                 f"Real and generated images, unselected, as they came, on one scale: {low:.4g} to {high:.4g} in "
+                 "the data’s units." + _of_channels(found), _flat(real=real[:n], generated=mine[:n]))  # fmt: skip
     a, b = (each if each.ndim == 3 else each.mean(-1) for each in (real, mine))
     values = {f"{what}, {name}": of(each).ravel() for what, of in (("mean", lambda x: x.mean(0)),
               ("sd", lambda x: x.std(0))) for name, each in (("real", a), ("generated", b))}  # fmt: skip
     row, column = np.indices(a.shape[1:])
     means = Drawn("means", pictures.means(a, b, "data's units"), "mean and standard deviation of real and of generated",
-                  "Mean and standard deviation over images, pixel by pixel, and the difference.",
+                  "Mean and standard deviation (sd) over images, pixel by pixel, and the difference."
+                  + _of_channels(found, " Of the mean of red, green and blue."),
                   {"row": row.ravel(), "column": column.ravel(), **values})  # fmt: skip
     return [grid, means]
 
@@ -98,7 +116,7 @@ def _samples(found: Evaluation) -> list[Drawn]:
 def _points(found: Evaluation) -> Drawn:
     real, mine = (each.x[:CLOUD] for each in (found.sets.reference, found.sets.generated))
     return Drawn("samples", figures.points({"real": real, "generated": mine}), "real and generated points",
-                 "Held-out and generated points, unselected, on the same axes.",
+                 "Real and generated points, unselected, on the same axes.",
                  _flat(real=real, generated=mine))  # fmt: skip
 
 
@@ -110,32 +128,37 @@ def _cloud(found: Evaluation) -> Drawn:
     first, second = np.concatenate([real, mine])[:, :2].T
     table = {"set": np.repeat(SETS, [len(real), len(mine)]), "first": first, "second": second}
     figure = pictures.cloud(real, mine, ("first component (sd)", "second component (sd)"))
-    said = "The first two principal components of real images, and of generated ones over them."
-    return Drawn("features", figure, "two principal components of real and generated images", said, table)
+    said = f"The first two principal components of real {_rows(found)}, and of generated ones over them."
+    return Drawn("features", figure, f"two principal components of real and generated {_rows(found)}", said, table)
 
 
 def _curves(found: Evaluation, world: str) -> list[Drawn]:
     fit, real, mine = (each.x[:CURVED] for each in (found.sets.fit, found.sets.reference, found.sets.generated))
     wanted = [*world_curves(world, real.shape[1:]), *curves(fit)]
     given, table, spectra = {}, {"curve": [], "at": [], "real": [], "generated": [], "ratio": [], "error": []}, None
+    images = _rows(found) == "images"
     for curve in wanted:
         a, b = curve(real), curve(mine)
         given[curve.name] = (curve.at, curve.along, curve.height, a, b, curve.logarithmic)
-        spectra = spectra or ((a, b) if curve.name.endswith("power spectrum") else None)
+        spectra = spectra or ((curve.name, a, b) if curve.name.endswith("power spectrum") else None)
         ratio, error = pictures.ratio_of(a, b)
         for name, values in zip(table, (np.repeat(curve.name, len(curve.at)), curve.at, a.mean(0), b.mean(0), ratio,
                                         error)):  # fmt: skip
             table[name].append(values)
-    drawn = [Drawn("curves", pictures.curves(given), "curves of real and generated images: " + ", ".join(given),
-                   "Lines: mean over images; bands: the middle 68 % of them; below: the ratio of the means, with twice "
-                   "its standard error.", {name: np.concatenate(each) for name, each in table.items()})]  # fmt: skip
+    bands = "bands: the middle 68 % of them; " if images else ""
+    drawn = [Drawn("curves", pictures.curves(given, bands=images),
+                   f"curves of real and generated {_rows(found)}: " + ", ".join(given),
+                   f"Lines: mean over {_rows(found)}; {bands}below: the ratio of the means, with twice its standard "
+                   "error.", {name: np.concatenate(each) for name, each in table.items()})]  # fmt: skip
     if spectra is not None:
-        a, b = (np.log(np.maximum(each, 1e-30)) for each in spectra)
+        name, *both = spectra
+        a, b = (np.log(np.maximum(each, 1e-30)) for each in both)
         m = pictures.correlation(a), pictures.correlation(b)
         i, j = np.indices(m[0].shape)
         drawn.append(Drawn(
             "correlations", pictures.correlations("bin of the power spectrum", a, b), "correlations of spectral bins",
-            "Correlation over images of the logarithms of spectral power: means may be right where these are not.",
+            f"Correlation over images of the logarithms of spectral power ({name}): means may be right where these are "
+            "not.",
             {"bin": i.ravel(), "other": j.ravel(), "real": m[0].ravel(), "generated": m[1].ravel()},
         ))  # fmt: skip
     return drawn
@@ -159,25 +182,32 @@ def _copies(found: Evaluation) -> list[Drawn]:
         return []
     near, far = c.held_out, c.generated
     figure = pictures.distances(near, far, float(np.sort(near)[max(0, round(0.01 * len(near)) - 1)]))
-    which = np.repeat(["held out", "generated"], [len(near), len(far)])
-    drawn = [Drawn("distances", figure, "distances to the nearest training image",
-                   "Copies would stand left of the dotted line.",
-                   {"set": which, "distance": np.concatenate([near, far])})]  # fmt: skip
-    if found.sets.form.kind == "images":
-        mine = found.sets.generated.x[c.panel.generated]
-        theirs = found.sets.form.in_units(found.sets.train.x[c.panel.train.ravel()])
-        rows = np.concatenate([mine[:, None], theirs.reshape(*c.panel.train.shape, *theirs.shape[1:])], 1)
-        titles = [text for at, p in zip(c.panel.distance, c.panel.percentile)
-                  for text in ("generated", *(f"{d:.2f} ({q:.0f} %)" for d, q in zip(at, p)))]  # fmt: skip
-        flat = _plane(rows.reshape(-1, *rows.shape[2:]))
-        limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN]))
-        columns = rows.shape[1] * (2 if flat.shape[2] < 64 else 1)
-        said = ("The generated images that are nearest to a training image, and the three nearest of these: distance, "
-                "and what share of held-out images is as near to one.")  # fmt: skip
-        panel = figures.grid(flat, limits=limits, columns=columns, titles=titles)
-        drawn.append(Drawn("neighbours", panel, "generated images and the training images nearest to them", said,
-                           _flat(images=flat)))  # fmt: skip
-    return drawn
+    table = {"set": np.repeat(SETS, [len(near), len(far)]), "distance": np.concatenate([near, far])}
+    drawn = [Drawn("distances", figure, "distances to the nearest training row",
+                   "Copies would stand left of the dotted line.", table)]  # fmt: skip
+    return [*drawn, _neighbours(found)] if _rows(found) == "images" else drawn
+
+
+def _neighbours(found: Evaluation) -> Drawn:
+    """A generated image and the three training images nearest to it, in a row, or below one another if wide."""
+    panel, form, x = found.copies.panel, found.sets.form, _plane(found.sets.generated.x)
+    wide = _wide(x)
+    some = slice(FEW_WIDE if wide else None)
+    near = panel.train[some]
+    theirs = _plane(form.in_units(found.sets.train.x[near.ravel()]))
+    rows = np.concatenate([x[panel.generated[some], None], theirs.reshape(*near.shape, *theirs.shape[1:])], 1)
+    flat = rows.reshape(-1, *rows.shape[2:])
+    titles = [text for each in panel.percentile[some] for text in ("generated", *(f"{q:.0f} %" for q in each))]
+    columns = 1 if wide else rows.shape[1] * (2 if flat.shape[2] <= NARROW else 1)
+    limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN]))
+    said = (f"The {len(near)} generated images that are nearest to a training image, each before the three training "
+            "images nearest to it, with the share of real images, not trained on, that are as near to one."
+            + _of_channels(found))  # fmt: skip
+    numbers = {name: np.column_stack([np.full(len(near), np.nan), each[some]]).ravel()
+               for name, each in (("distance", panel.distance), ("percent as near", panel.percentile))}  # fmt: skip
+    return Drawn("neighbours", figures.grid(flat, limits=limits, columns=columns, titles=titles),
+                 "generated images and the training images nearest to them", said,
+                 _flat(images=flat) | numbers)  # fmt: skip
 
 
 def _realness(found: Evaluation) -> list[Drawn]:
@@ -189,15 +219,17 @@ def _realness(found: Evaluation) -> list[Drawn]:
     sets = {"least like the data": x[order[:n]], "most like the data": x[order[::-1][:n]]}
     limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN]))
     return [Drawn("realness", figures.side_by_side(sets, limits), "the least and the most real generated images",
-                  "Generated images that a classifier takes least and most for real ones, of principal components.",
+                  "Generated images that a classifier takes least and most for real ones, by their principal "
+                  "components." + _of_channels(found),
                   _flat(**sets))]  # fmt: skip
 
 
 def _answers(found: Evaluation) -> list[Drawn]:
-    said = "What was asked for against what is read in the images: real ones left, generated ones right."
+    said = "what was asked for against what is read in the images: real ones left, generated ones right."
     return [
         Drawn(each.column.replace(", ", "-").replace(" ", "-"),
-              pictures.answer(each.asked, each.read, each.true, each.classes), f"{each.column}, asked and read", said,
+              pictures.answer(each.column, each.asked, each.read, each.true, each.classes),
+              f"{each.column}, asked and read", f"{each.column[0].upper()}{each.column[1:]}: {said}",
               {"asked": each.asked, "read": each.read, "read in real": each.true})
         for each in found.answer
     ]  # fmt: skip
@@ -206,13 +238,20 @@ def _answers(found: Evaluation) -> list[Drawn]:
 def _latents(found: Evaluation, about: About) -> list[Drawn]:
     limits, made = figures.limits_of(_plane(found.sets.reference.x[:SHOWN])), []
     if about.reconstructed is not None:
-        sets = dict(zip(("held out", "reconstructed"), about.reconstructed))
-        made.append(Drawn("reconstructions", figures.side_by_side(sets, limits), "held-out images and reconstructions",
-                          "Held-out images, and what the decoder makes of their codes.", _flat(**sets)))  # fmt: skip
+        sets = dict(zip(("real", "reconstructed"), about.reconstructed))
+        made.append(Drawn("reconstructions", figures.side_by_side(sets, limits), "real images and reconstructions",
+                          "Real images, and what the decoder makes of their codes." + _of_channels(found),
+                          _flat(**sets)))  # fmt: skip
     if about.walk is not None:
-        flat = about.walk.reshape(-1, *about.walk.shape[2:])
-        grid = figures.grid(flat, limits=limits, columns=about.walk.shape[1])
-        said = "Each row moves one latent from −2 to 2, the others staying."
+        walk, steps = about.walk, about.walk.shape[1]
+        wide, titles = _wide(walk[0]), None
+        if wide:
+            walk = walk[:FEW_WIDE, ::2]
+            titles = [f"walk {i + 1}, step {j + 1} of {steps}" for i in range(len(walk)) for j in range(0, steps, 2)]
+        flat = walk.reshape(-1, *walk.shape[2:])
+        grid = figures.grid(flat, limits=limits, columns=1 if wide else walk.shape[1], titles=titles)
+        said = f"Each {'walk' if wide else 'row'} moves one latent from −2 to 2, the others staying."
+        said += _of_channels(found)
         made.append(Drawn("traversal", grid, "a walk through the latents", said, _flat(images=flat)))
     return made
 
