@@ -8,7 +8,7 @@ import numpy as np
 from ludus.metrics.multiple import holm, said, shown
 
 LEVEL = 0.01  # of all tests of a page together: 1 honest page in 100 raises anything
-MASS = 0.02  # share of the images in a wrong place that is taken for equal
+MASS = 0.02  # of AUC − ½, and of shares of images, that is taken for equal
 SHIFT = 0.1  # of an observable, in standard deviations over real images, that is taken for equal
 QUESTIONS = {
     "fidelity": "Does it look like the data?",
@@ -24,7 +24,8 @@ GOOD, SLIGHT, BAD, MISSING = range(4)
 RULE = (
     f"All tests of the page are corrected together (Holm, {LEVEL:.0%}). A question is green, “no difference found”, "
     "where none of its tests is rejected, amber, “slightly different”, where what is rejected is smaller than its "
-    f"margin ({MASS:.0%} of the images, {SHIFT:g} standard deviations of an observable), and red beyond that."
+    f"margin (AUC {0.5 + MASS:g}, {SHIFT:g} standard deviations of an observable; the others stand beside all tests "
+    "below), and red beyond that."
 )
 
 
