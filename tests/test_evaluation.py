@@ -278,7 +278,7 @@ def test_each_channel_is_measured_by_its_own_unit():
     shift = {each.name: each.shift.value for each in found.observed}
     assert shift["channel 2: mean"] > 5 and shift["channel 1: mean"] < 0.5
     points = np.stack([300 + 10 * draws.normal(size=900), 0.01 + 0.001 * draws.normal(size=900)], 1)
-    off = points[700:] + [0, 0.003]
+    off = points[700:] + np.array([0, 0.003])
     found = evaluation(sets_of(points[:700], off, 200), quick=True)
     assert {each.name: each.shift.value for each in found.observed}["x2"] == pytest.approx(3, abs=0.3)
 
