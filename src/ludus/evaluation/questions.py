@@ -18,7 +18,7 @@ from ludus.metrics.multiple import LEAST
 from ludus.metrics.partitions import pqm
 from ludus.metrics.rows import Estimate
 
-PERMUTATIONS, NUMBERS = 1999, 12_000_000  # at least; entries of the matrix of permutations, at most
+PERMUTATIONS, NUMBERS = 1999, 6_000_000  # at least; entries of the matrix of permutations, at most
 PAIRS, MOST = 1500, 2500  # images at most of which all pairs are taken; whose observables are exchanged
 RESAMPLES = 50
 SAME = 1e-6  # of the median distance to a training row: what is nearer is one
