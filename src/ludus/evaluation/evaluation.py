@@ -87,7 +87,8 @@ def evaluation(
 
     step("classifiers that tell generated from real")
     tests, told = questions.fidelity(families, exchanges, seed)
-    tests += questions.diversity(content, None if known is None else _read(known, x, y), seed)
+    known_rows = extractors[CONTENT](fit)
+    tests += questions.diversity(content, known_rows, None if known is None else _read(known, x, y), seed)
     step("observables")
     mine, real = observables.table(table, x), observables.table(table, y)
     floors = [observables.table(table, floor.x) for floor in sets.floors]
@@ -110,7 +111,7 @@ def evaluation(
     answer, groups = [], []
     if sets.form.condition is not None and not quick:
         step("conditions")
-        answer, more = conditions.answers(sets, content, extractors[CONTENT](fit), known)
+        answer, more = conditions.answers(sets, content, known_rows, known)
         groups = conditions.groups(sets, content, mine, real, spread, seed)
         tests += more
         if not more:

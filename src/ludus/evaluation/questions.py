@@ -15,14 +15,14 @@ from ludus.metrics import permutation, wasserstein
 from ludus.metrics.c2st import Told, c2st
 from ludus.metrics.copies import SHARE, Copies
 from ludus.metrics.multiple import LEAST
-from ludus.metrics.partitions import pqm
+from ludus.metrics.partitions import ndb, pqm
 from ludus.metrics.rows import Estimate
 
 PERMUTATIONS, NUMBERS = 1999, 6_000_000  # at least; entries of the matrix of permutations, at most
 PAIRS, MOST = 1500, 2500  # images at most of which all pairs are taken; whose observables are exchanged
 RESAMPLES = 50
 SAME = 1e-6  # of the median distance to a training row: what is nearer is one
-UNEVEN = 0.1  # √(Σ (p − q)² / (p + q) / 2) of cells, above the share in a wrong place, that is taken for equal
+UNEVEN = 0.07  # √(Σ (p − q)² / (p + q) / 2) of cells, above the share in a wrong place, that is taken for equal
 FLOOR = 0.1  # of what is typical of an observable's unit: the least that a shift is measured in
 
 
@@ -59,9 +59,11 @@ def fidelity(
 CONTENT = "principal components"
 
 
-def diversity(content: Family, shares: tuple[np.ndarray, np.ndarray] | None, seed: int = 0) -> list[Trial]:
-    """Is each part of the data's space generated as often as it should be? shares: labels (n,) as a classifier reads
-    them, of generated and of real rows."""
+def diversity(
+    content: Family, fit: np.ndarray, shares: tuple[np.ndarray, np.ndarray] | None, seed: int = 0
+) -> list[Trial]:
+    """Is each part of the data's space generated as often as it should be? fit: the content of other real rows.
+    shares: labels (n,) as a classifier reads them, of generated and of real rows."""
     x, y = content.generated, content.reference
     found = pqm(y, x, seed)
     n = len(x) * len(y) / (len(x) + len(y))
@@ -69,6 +71,10 @@ def diversity(content: Family, shares: tuple[np.ndarray, np.ndarray] | None, see
     tests = [Trial("diversity", "PQMass", found.p, apart, UNEVEN,
                   f"cells of the data's space are filled unevenly, χ²/dof {found.excess:.2f} (1 where there is no "
                   "difference)")]  # fmt: skip
+    bins = ndb(fit, y, x, seed)
+    apart = math.sqrt(2 * max(bins.js - bins.js_null, 0))  # the same distance, where it is small
+    tests.append(Trial("diversity", "χ² of k-means cells (NDB)", bins.p, apart, UNEVEN,
+                       f"{bins.surviving} of {bins.cells} parts of the data are too rare or too frequent"))  # fmt: skip
     if shares is not None:
         mine, theirs = shares
         k = int(max(mine.max(), theirs.max())) + 1
