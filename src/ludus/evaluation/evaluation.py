@@ -23,7 +23,7 @@ from ludus.metrics.neighbours import prdc
 PIXELS = 2_000_000  # at most, whose distribution is compared
 STEP = 0.05  # of their sd, by which pixels count as equal
 BLOCK = 2048  # training rows at a time
-EXTRA = 12  # tests beside two for each family and one for each constraint, at most but for columns of a condition
+EXTRA = 12  # tests beside two for each family and one for each observable, of which few are constraints; about
 MANY = 0.01  # share of rows with an equal one, above which balls of neighbours say little
 
 
@@ -95,33 +95,36 @@ def evaluation(
     spread = None if y.ndim == 2 else np.std(y, axis=(0, 1, 2), dtype=float)
     observed = questions.observables(mine, real, floors, spread, exchanges, seed)
     tests += questions.physics(observed, None if spread is None else _intensities(x, y, spread, exchanges, seed))
-    constraints = observables.constraints(mine), observables.constraints(real)
-    tests += [questions.obeyed(name, *(_violated(each, name) for each in (mine, real))) for name in constraints[0]]
+    constraints, real_ones = observables.constraints(mine), observables.constraints(real)
+    tests += [questions.obeyed(name, *(_violated(each, name) for each in (mine, real))) for name in constraints]
 
-    found, missing = None, {}
-    if sets.train is None:
-        missing["memorisation"] = "it takes rows that were trained on and others that were held out"
-    else:
-        step("the nearest training rows")
-        found = copies(_of_train(extractors[CONTENT], sets), content.reference, content.generated, seed=seed)
-        if (equal := questions.same(found.held_out, found.held_out)) > MANY:
-            missing["memorisation"] = f"{equal:.1%} of the rows to compare with are training rows"
-        else:
-            tests += questions.memorisation(found)
+    step("the nearest training rows")
+    found, more, missing = _memorisation(sets, content, extractors[CONTENT], seed)
+    tests += more
     answer, groups = [], []
     if sets.form.condition is not None and not quick:
         step("conditions")
         answer, more = conditions.answers(sets, content, known_rows, known)
         groups = conditions.groups(sets, content, mine, real, spread, seed)
         tests += more
-        if not more:
-            missing["condition"] = conditions.WHY
-    realness = told[CONTENT].b if CONTENT in told else None
+        missing |= {} if more else {"condition": conditions.WHY}
     return Evaluation(
         sets, quick, families, measured, mine, real, observed,
-        {name: (each, constraints[1][name]) for name, each in constraints[0].items()},
-        tests, verdicts(tests, missing), found, realness, answer, groups, (*notes, *_notes(content)),
+        {name: (each, real_ones[name]) for name, each in constraints.items()}, tests, verdicts(tests, missing), found,
+        told[CONTENT].b if CONTENT in told else None, answer, groups, (*notes, *_notes(content)),
     )  # fmt: skip
+
+
+def _memorisation(
+    sets: Sets, content: Family, extractor: Extractor, seed: int
+) -> tuple[Copies | None, list[Trial], dict[str, str]]:
+    """What is known of copies, the tests of it, and where there are none the reason."""
+    if sets.train is None:
+        return None, [], {"memorisation": "it takes rows that were trained on and others that were held out"}
+    found = copies(_of_train(extractor, sets), content.reference, content.generated, seed=seed)
+    if (equal := questions.same(found.held_out, found.held_out)) > MANY:
+        return found, [], {"memorisation": f"{equal:.1%} of the rows to compare with are training rows"}
+    return found, questions.memorisation(found), {}
 
 
 def _classifier(x: np.ndarray, labels: np.ndarray, seed: int) -> tuple[Classifier | None, list[str]]:

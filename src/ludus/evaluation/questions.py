@@ -18,6 +18,7 @@ from ludus.metrics.multiple import LEAST
 from ludus.metrics.partitions import ndb, pqm
 from ludus.metrics.rows import Estimate
 
+CONTENT = "principal components"  # the family that shows what images are of
 PERMUTATIONS, NUMBERS = 1999, 6_000_000  # at least; entries of the matrix of permutations, at most
 PAIRS, MOST = 1500, 2500  # images at most of which all pairs are taken; whose observables are exchanged
 RESAMPLES = 50
@@ -54,9 +55,6 @@ def fidelity(
         said = f"their {family.name} are apart, energy distance {far.value:.3g} (chance: {far.null_mean:.3g})"
         tests.append(Trial("fidelity", f"energy test of {family.name}", far.p, effect, MASS, said))
     return tests, told
-
-
-CONTENT = "principal components"
 
 
 def diversity(

@@ -27,11 +27,6 @@ class Family(NamedTuple):
     reference: np.ndarray  # (n, d)
     floors: Sequence[np.ndarray]  # each (n, d)
 
-    def at(self, mine: np.ndarray, theirs: Sequence[np.ndarray]) -> "Family":
-        """Some rows: of generated and reference, and of each floor."""
-        floors = [floor[rows] for floor, rows in zip(self.floors, theirs)]
-        return self._replace(generated=self.generated[mine], reference=self.reference[mine], floors=floors)
-
 
 class Score(NamedTuple):
     """A score of generated against reference rows, and of other real rows against the same reference."""

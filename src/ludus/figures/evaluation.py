@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ludus.figures.grids import MISSING, limits_of
+from ludus.figures.grids import MISSING, axes_at, limits_of
 from ludus.figures.save import COLOURS, FAINT, INK, blank, plain, styled
 
 if TYPE_CHECKING:
@@ -40,24 +40,18 @@ def means(real: np.ndarray, generated: np.ndarray, unit: str) -> Figure:
         for j, (name, (image, colours, least, most)) in enumerate(shown.items()):
             row, column = (i, j) if columns == 3 else (j, i)
             place = column * step + left, row * (panel + HEAD) + 40
-            axes = _at(figure, *place, step - left - right, panel)
+            axes = axes_at(figure, *place, step - left - right, panel)
             drawn = axes.imshow(image, cmap=colours, vmin=least, vmax=most, interpolation="nearest", aspect="auto")
             axes.set_title(plain(f"{what}, {name} ({unit})"), fontsize=7, color=INK, loc="left", pad=4)
             axes.tick_params(labelsize=6, color=FAINT, labelcolor=FAINT, length=2)
             axes.locator_params(integer=True, min_n_ticks=1)
             axes.locator_params("y", nbins=max(panel // 40, 2))
             axes.spines[:].set_visible(False)
-            bar = figure.colorbar(drawn, cax=_at(figure, place[0] + step - left - right + 12, place[1], 16, panel))
+            bar = figure.colorbar(drawn, cax=axes_at(figure, place[0] + step - left - right + 12, place[1], 16, panel))
             bar.ax.locator_params("y", nbins=max(panel // 60, 2))
             bar.ax.tick_params(labelsize=6, colors=INK, length=2)
             bar.outline.set_linewidth(0.3)
     return figure
-
-
-def _at(figure: Figure, left: float, top: float, width: float, height: float, **options) -> Axes:
-    """Axes at a place in dots from the figure's upper left corner."""
-    w, h = figure.bbox.size
-    return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h), **options)
 
 
 def curves(given: Mapping[str, Sequence], bands: bool = True) -> Figure:
@@ -74,8 +68,8 @@ def curves(given: Mapping[str, Sequence], bands: bool = True) -> Figure:
     for i, (title, (x, over, what, real, generated, log)) in enumerate(given.items()):
         row, column = divmod(i, columns)
         place, wide, high = (column * step + LEFT, row * TALL + HEAD), step - LEFT - RIGHT, TALL - HEAD - FOOT - 150
-        upper = _at(figure, *place, wide, high)
-        lower = _at(figure, place[0], place[1] + high + 20, wide, 130, sharex=upper)
+        upper = axes_at(figure, *place, wide, high)
+        lower = axes_at(figure, place[0], place[1] + high + 20, wide, 130, sharex=upper)
         for name, curve, colour in (("real", real, REAL), ("generated", generated, GENERATED)):
             if bands:
                 ends = np.quantile(curve, [0.16, 0.84], axis=0)
@@ -166,10 +160,8 @@ def correlations(names: str, real: np.ndarray, generated: np.ndarray) -> Figure:
 
 def correlation(curves: np.ndarray) -> np.ndarray:
     """Pearson's correlation of columns over rows; NaN where one is constant."""
-    off = curves - curves.mean(0)
-    norm = np.sqrt((off**2).sum(0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return off.T @ off / (norm[:, None] * norm)
+        return np.atleast_2d(np.corrcoef(curves, rowvar=False))
 
 
 def cloud(real: np.ndarray, generated: np.ndarray, names: tuple[str, str]) -> Figure:
@@ -214,7 +206,7 @@ def table(rows: Sequence[str], columns: Sequence[str], values: np.ndarray, floor
     figure = blank(WIDTH, HEAD + high + foot)
     places = np.arange(len(rows))[::-1]
     for j, name in enumerate(columns):
-        axes = _at(figure, left + j * step, HEAD, step - gap, high)
+        axes = axes_at(figure, left + j * step, HEAD, step - gap, high)
         axes.hlines(places, np.minimum(floors[:, j], values[:, j]), np.maximum(floors[:, j], values[:, j]),
                     color="#d5d9de", linewidth=2)  # fmt: skip
         floor = axes.plot(floors[:, j], places, "|", color=INK, markersize=10, label="floor: real data")

@@ -105,14 +105,14 @@ def _grids(pictures, limits, columns=None, titles=None) -> Figure:
     figure = blank(EDGE + len(arrays) * (width + BETWEEN) - BETWEEN + right, top + tall + bottom)
 
     for i, (name, array) in enumerate(arrays.items()):
-        axes = _axes(figure, EDGE + i * (width + BETWEEN), top, width, height)
+        axes = axes_at(figure, EDGE + i * (width + BETWEEN), top, width, height)
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.axis("off")
         if name:
             axes.text(0, -8, plain(name), fontsize=9, color=INK, weight="bold", va="bottom")
         _draw(axes, array, layout, low, high, titles)
     if not colour:
-        place = _axes(figure, EDGE + len(arrays) * (width + BETWEEN) - BETWEEN + 16, top, 18, min(tall, SIDE))
+        place = axes_at(figure, EDGE + len(arrays) * (width + BETWEEN) - BETWEEN + 16, top, 18, min(tall, SIDE))
         _bar(figure, place, axes.images[0], arrays, low, high)
     for i, note in enumerate(notes):
         figure.text(EDGE / figure.bbox.width, (EDGE / 2 + LINE * i) / figure.bbox.height, note, fontsize=7, color=FAINT)
@@ -158,10 +158,10 @@ def _draw(axes: Axes, array: np.ndarray, layout: Layout, low: float, high: float
     axes.set(xlim=(0, width), ylim=(height, 0))  # imshow has moved them
 
 
-def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+def axes_at(figure: Figure, left: float, top: float, width: float, height: float, **options) -> Axes:
     """Axes at a place in dots from the figure's upper left corner."""
     w, h = figure.bbox.width, figure.bbox.height
-    return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+    return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h), **options)
 
 
 def _bar(figure: Figure, place: Axes, image, arrays: Mapping[str, np.ndarray], low: float, high: float) -> None:

@@ -83,6 +83,7 @@ def lines(found: Evaluation) -> list[str]:
 
 
 def verdict_lines(found: Evaluation) -> list[str]:
+    """A line for each verdict."""
     return [f"{QUESTIONS[v.question]:39} {v.word}: {v.why}" for v in found.verdicts]
 
 
@@ -115,6 +116,7 @@ def _score(each: Score) -> str:
 
 
 def observed_table(observed: Sequence[Observed]) -> list[list[str]]:
+    """A row for each observable under a row of headings, the one that is furthest off first."""
     rows = [["observable", "unit", "real", "generated", "shift (sd)", "floor", "p, all together"]]
     for each in sorted(observed, key=lambda each: -each.shift.value):
         means = [f"{mean.value:.4g} ± {mean.error:.2g}" for mean in (each.real, each.generated)]
@@ -135,10 +137,13 @@ def copied(found: Evaluation) -> list[tuple[str, str]]:
                     f"{c.authentic_null.value:.1%} ± {c.authentic_null.error:.1%}"),
         ("C_T", f"{c.c_t.value:+.2f} ± {c.c_t.error:.2f}; 0 without copies, far below 0 copied with noise, far above 0 "
                 "further from the training images than data are"),
+        ("nearest real rows", f"{c.nearer.share:.1%} of them are training rows, {c.nearer.null:.1%} of all are, p "
+                              f"{shown(c.nearer.p)}"),
     ]  # fmt: skip
 
 
 def tests_table(found: Evaluation) -> list[list[str]]:
+    """A row for each test of the page under a row of headings; what it found, where it is rejected."""
     adjusted = holm(np.array([test.p for test in found.tests]))
     rows = [["question", "test", "p", "corrected", "effect", "margin", "what it is about"]]
     for test, p in zip(found.tests, adjusted):
@@ -196,8 +201,8 @@ def as_json(found: Evaluation, about: About) -> dict:
                       "word": v.word, "why": v.why}
                      for v in found.verdicts],
         "tests": [test._asdict() | {"adjusted": p} for test, p in zip(found.tests, adjusted)],
-        "scores": [{key: value for key, value in s._asdict().items()}
-                   | dict(zip(("low", "high"), s.interval or (None, None))) for s in found.scores],
+        "scores": [s._asdict() | dict(zip(("low", "high"), s.interval or (None, None)))
+                   for s in found.scores],
         "families": {family.name: family.identity for family in found.families},
         "observables": [
             {"name": o.name, "unit": o.unit, "real": o.real.value, "real_error": o.real.error,
@@ -208,7 +213,7 @@ def as_json(found: Evaluation, about: About) -> dict:
         "memorisation": None if c is None else {
             "copy_rate": c.rate.share._asdict(), "copy_rate_null": c.rate.null, "p": c.rate.p,
             "authpct": c.authentic._asdict(), "authpct_held_out": c.authentic_null._asdict(), "c_t": c.c_t._asdict(),
-            "nearest": c.panel._asdict()},
+            "nearer": c.nearer._asdict(), "nearest": c.panel._asdict()},
         "answers": [{"column": a.column, "what": a.what, "real": a.real._asdict(), "generated": a.generated._asdict(),
                      "slope": a.slope} for a in found.answer],
         "conditions": [{"name": g.name, "n": g.n, "worst": g.worst, "shift": g.shift,
@@ -221,7 +226,7 @@ def as_json(found: Evaluation, about: About) -> dict:
 
 
 def markdown(found: Evaluation, about: About, pictures: Mapping[str, Sequence[Drawn]], where: str) -> str:
-    """The same page as Markdown; pictures are files in the folder `where`."""
+    """The main parts of the page as Markdown; pictures are files in the folder `where`."""
 
     def pictured(name: str) -> list[str]:
         return [f"![{_cell(d.alt)}]({where}/{d.name}.png)\n\n{d.caption}\n" for d in pictures.get(name, ())]
