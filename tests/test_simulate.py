@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ludus.callbacks.signals import interrupting
 from ludus.data.load import load
 from ludus.errors import UserError
 from ludus.runs.disk import StoreError
@@ -66,7 +67,7 @@ def rows_of(partial):
 def test_asked_to_stop_it_says_how_to_go_on(tmp_path):
     out, partial = tmp_path / "x.h5", tmp_path / "x.h5.partial"
     running = subprocess.Popen(
-        command(out, "--processes", "2", n=5000), env=ONE, stderr=subprocess.PIPE, start_new_session=True
+        command(out, "--processes", "2", n=10_000), env=ONE, stderr=subprocess.PIPE, start_new_session=True
     )
     while not rows_of(partial):
         time.sleep(0.02)
@@ -75,6 +76,19 @@ def test_asked_to_stop_it_says_how_to_go_on(tmp_path):
     assert running.returncode == 75
     assert error.decode().splitlines()[-1].startswith("ludus: stopped") and "Traceback" not in error.decode()
     assert partial.exists() and not out.exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_python_drops_still_stops_the_work():
+    class Asks:
+        def __del__(self):  # what is raised in here goes nowhere
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with interrupting() as check:
+        check()
+        Asks()
+        with pytest.raises(KeyboardInterrupt):
+            check()
 
 
 def test_the_file_is_what_was_drawn(whole):

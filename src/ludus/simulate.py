@@ -169,7 +169,7 @@ def _fill(
     if done:
         say(f"going on from {done:,} pictures")
     jobs = [(seed, i, min(chunk, n - starts[i])) for i in missing]
-    with counting(n, "pictures", done) as count, interrupting():
+    with counting(n, "pictures", done) as count, interrupting() as check:
         for i, images, labels, parameters, tried in _drawn(world, options, jobs, min(processes, len(jobs))):
             rows = slice(starts[i], starts[i] + len(images))
             file["images"][rows], file["parameters"][rows] = images[..., None], parameters
@@ -177,6 +177,7 @@ def _fill(
             file.flush()
             file["labels"][rows] = labels
             file.flush()
+            check()
             done += len(images)
             count(done, f"{100 * done / max(file['entry/process/tried'][:].sum(), 1):.0f} % of draws stable")
 

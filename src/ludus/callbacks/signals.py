@@ -33,12 +33,27 @@ def stopping(trainer: "Trainer"):
 
 @contextlib.contextmanager
 def interrupting():
-    """Inside, each of those signals raises KeyboardInterrupt, as Ctrl-C does: for work that is saved as it goes."""
+    """Inside, each of those signals raises KeyboardInterrupt, as Ctrl-C does: for work that is saved as it goes.
+
+    Yields a function to be called between the pieces of the work: it raises where Python dropped the first, as it does
+    with whatever is raised while an object is being destroyed.
+    """
+    asked = False
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield check
         return
-    with _handled(signal.default_int_handler):
-        yield
+    with _handled(handle):
+        yield check
 
 
 @contextlib.contextmanager
