@@ -16,7 +16,8 @@ import h5py
 import numpy as np
 import pytest
 
-from ludus.data import files, inspect, locate, mnist
+from ludus.data import inspect, locate, mnist
+from ludus.data import raw as raws
 from ludus.data.form import Form
 from ludus.data.load import load
 from ludus.errors import UserError
@@ -126,7 +127,7 @@ def test_points_keep_their_geometry():
 
 
 def test_moments_across_blocks(monkeypatch):
-    monkeypatch.setattr(files, "BLOCK", 8 * 3 * 7)
+    monkeypatch.setattr(raws, "BLOCK", 8 * 3 * 7)
     raw = RNG.normal(1e7, 1, (1000, 3))
     data = load(raw, held_out=0.3)
     kept = np.isin(raw[:, 0].astype(np.float32), data.form.to_user(data.x)[:, 0])
@@ -196,7 +197,7 @@ def test_some_rows():
 
 
 def test_a_part_with_every_row_of_a_block_held_out(monkeypatch):
-    monkeypatch.setattr(files, "BLOCK", 8)  # a row a block
+    monkeypatch.setattr(raws, "BLOCK", 8)  # a row a block
     raw = np.arange(60.0)[:, None]
     data = load(raw, nan="drop", held_out=0.3)
     assert np.array_equal(np.sort(np.round(data.form.to_user(all_rows(data))[:, 0])), np.arange(60))
@@ -440,10 +441,10 @@ def test_npy_that_claims_more_than_it_holds(here):
 
 def test_npy_beyond_the_budget(here, monkeypatch):
     np.save("x.npy", PICTURES)
-    monkeypatch.setattr(files, "budget", lambda: 5000)
+    monkeypatch.setattr(raws, "budget", lambda: 5000)
     refused("x.npy", "10.1 kB", "budget of 5.0 kB", args=("x.npy",))
     monkeypatch.undo()
-    assert files.budget() > 10**6
+    assert raws.budget() > 10**6
 
 
 def test_pickles_are_never_opened(here):
@@ -481,7 +482,7 @@ def test_npz(here):
 
 
 def test_npz_bombs_are_not_unpacked(here, monkeypatch):
-    monkeypatch.setattr(files, "budget", lambda: 10**7)
+    monkeypatch.setattr(raws, "budget", lambda: 10**7)
     with zipfile.ZipFile("bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
         file.write(npy_header((60, 1000, 1000), "|u1"))
         for _ in range(60):
@@ -587,7 +588,7 @@ def test_hdf5_is_read_by_blocks(here):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert data.x.nbytes + data.held_out_x.nbytes == 4 * rows * 64 * 64
-    assert peak < 4 * rows * 64 * 64 + 4 * files.BLOCK
+    assert peak < 4 * rows * 64 * 64 + 4 * raws.BLOCK
 
 
 def test_missing_filter_is_named(here, monkeypatch):

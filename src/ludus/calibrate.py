@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ludus import seeds
-from ludus.data.files import check_budget
+from ludus.data.raw import check_budget
 from ludus.data.form import Form
 from ludus.errors import UserError
 from ludus.game import Decodes, Encodes, Game, HasDecoder, HasLikelihood

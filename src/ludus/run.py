@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ludus import recipe as recipes
 from ludus import seeds, session
-from ludus.data.files import check_budget
+from ludus.data.raw import check_budget
 from ludus.data.form import Form
 from ludus.data.rows import fill_of
 from ludus.data.sampler import binarised

@@ -15,7 +15,7 @@ import numpy as np
 
 from ludus import recipe
 from ludus.callbacks.signals import interrupting
-from ludus.data.files import size
+from ludus.data.raw import size
 from ludus.errors import Interrupted, UserError, unknown
 from ludus.runs.disk import StoreError, refused, sync
 from ludus.terminal import counting, say

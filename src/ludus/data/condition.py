@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ludus.data.files import check_budget
+from ludus.data.raw import check_budget
 from ludus.errors import UserError, unknown
 
 MANY = 100  # more distinct integers than this are rarely classes: the user must say

@@ -9,7 +9,7 @@ import numpy as np
 
 from ludus.data import layout
 from ludus.data.condition import Column, Condition
-from ludus.data.files import BLOCK
+from ludus.data.raw import BLOCK, Axis
 from ludus.data.scaling import Scaling
 from ludus.errors import UserError
 
@@ -23,6 +23,8 @@ class Form:
     shape: tuple[int, ...]  # the network's: (C, H, W) or (D,)
     scaling: Scaling
     condition: Condition | None = None
+    grid: tuple[Axis, ...] = ()  # of height and width, or of the columns of points; nothing where none is known
+    signal: Axis = Axis()  # name and unit of the values
 
     @property
     def kind(self) -> str:
@@ -101,4 +103,6 @@ class Form:
             shape=tuple(kept["shape"]),
             scaling=Scaling(**{**scaling, "offset": tuple(scaling["offset"])}),
             condition=Condition(tuple(columns)) if columns else None,
+            grid=tuple(Axis(**{**each, "values": tuple(each["values"])}) for each in kept.get("grid", [])),
+            signal=Axis(**{**kept.get("signal", {}), "values": ()}),
         )

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ludus.data import files, layout
-from ludus.data.files import Raw, size, times
+from ludus.data import layout
+from ludus.data.raw import Raw, check_budget, size, times
 from ludus.data.layout import words
 from ludus.data.load import located, reading
 from ludus.data.locate import Source
 from ludus.data.rows import Survey, look
-from ludus.data.sources import check_numbers
+from ludus.data.sources import check_numbers, reader
 from ludus.errors import UserError
 
 LOOK = 1 << 30  # bytes that are read at most, so that the answer to a terabyte comes soon
@@ -39,7 +39,7 @@ def describe(source: Any, channels: str = "auto", download: bool = False) -> Des
     with reading(place, source, "the array", None, 0, download) as raw:
         check_numbers(raw)
         row = math.prod(raw.shape[1:]) * raw.dtype.itemsize
-        files.check_budget(f"{raw.name} (one row)", raw.shape[1:], 8)
+        check_budget(f"{raw.name} (one row)", raw.shape[1:], 8)
         stop = min(raw.shape[0], max(1, LOOK // max(1, row)))
         survey = look(raw, stop)
         lines = [*facts(raw, survey), *proposal(raw, survey, channels, place)]
@@ -49,15 +49,8 @@ def describe(source: Any, channels: str = "auto", download: bool = False) -> Des
 
 def contents(place: Source) -> list[str]:
     """The arrays of a file that holds several, where none is named."""
-    if place.kind == "npz" and not place.part:
-        held = files.npz_contents(place.path)
-        return [f"{place.path}: {len(held)} arrays; name one", *held] if len(held) != 1 else []
-    if place.kind == "hdf5" and not place.part:
-        with files.hdf5_file(place.path) as file:
-            if files.hdf5_fit(file) is None:
-                held = [f"{place.path}:{files.hdf5_line(each)}" for each in files.hdf5_list(file)]
-                return [f"{place.path}: {len(held)} datasets; name one", *held]
-    return []
+    held = reader(place).contents(place.path) if place.is_file and not place.part else []
+    return [f"{place.path}: {len(held)} arrays; name one", *held] if held else []
 
 
 def facts(raw: Raw, survey: Survey) -> list[str]:

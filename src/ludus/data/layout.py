@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ludus.data.raw import Axis
 from ludus.errors import UserError, unknown
 
 CHANNELS = ("auto", "first", "last", "none")
@@ -45,6 +46,13 @@ def network_shape(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
     if axes == "NHW":
         return (1, *shape[1:])
     return (shape[3], shape[1], shape[2]) if axes == "NHWC" else tuple(shape[1:])
+
+
+def grid(known: tuple[Axis, ...], axes: str) -> tuple[Axis, ...]:
+    """What is known of height and width, or of the columns of points."""
+    if not known or axes == "N":
+        return ()
+    return {"NHWC": known[1:3], "NCHW": known[2:4]}.get(axes, known[1:])
 
 
 def to_network(x: np.ndarray, axes: str) -> np.ndarray:

@@ -13,12 +13,13 @@ import numpy as np
 
 from ludus.data import condition as conditions
 from ludus.data import layout, locate, scaling
-from ludus.data.files import Raw, check_budget, times
+from ludus.data.raw import Raw, check_budget, in_memory, times
+from ludus.data.cuts import Cuts, cut
 from ludus.data.form import Form
 from ludus.data.locate import Source
-from ludus.data.rows import FEWEST, Survey, fill_of, look, pick, split, usable
+from ludus.data.rows import FEWEST, Survey, fill_of, look, pick, split, together, usable
 from ludus.data.sources import DRAWS, array, check_numbers, opened
-from ludus.errors import UserError
+from ludus.errors import UserError, unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,9 @@ def load(
     download: bool = False,
     mask: str | None = None,
     sigma: str | None = None,
+    panels: str = "",
+    tiles: str = "",
+    weakest: float | None = None,
 ) -> Data:
     """Data from `source`: an array in memory, or the text of a file, MNIST, digits or a world (`locate.check`).
 
@@ -60,14 +64,16 @@ def load(
     fitted on the training rows: "minmax" to [-1, 1] (pictures), "standard" to mean 0 and standard deviation 1
     (points). A share `held_out` is set apart by the seed. `mask` names an array of the shape of one row, 0 where there
     is no detector: what the data hold there is put to the middle of the range. `sigma` names one of standard deviations
-    in the data's units, for decoder.sigma=given. Raises UserError for whatever cannot be used.
+    in the data's units, for decoder.sigma=given. `panels` and `tiles` cut rows from volumes and large frames, as `Cuts`
+    says; rows whose maximum is not above `weakest`, in the data's units, are dropped. A condition `:NAME` is what the
+    data's own file says of each row. Raises UserError for whatever cannot be used.
     """
     check_options(scaling, n, held_out, seed)
     seed = int(seed)  # torch takes no integers of NumPy's
     fill = fill_of(nan)
     place, labels = located(source, condition, download)
     drawn = place is not None and place.kind == "world"
-    with reading(place, source, "the array", n, seed, download) as raw:
+    with reading(place, source, "the array", n, seed, download, Cuts(panels, tiles)) as raw:
         check_numbers(raw)
         used = min(raw.shape[0], n or raw.shape[0])
         check_budget(raw.name, (used, *raw.shape[1:]), 4, "pick fewer rows at random with --set data.n=1000")
@@ -76,27 +82,32 @@ def load(
         known = {name: of_a_row(text, raw, axes, name) for name, text in told.items() if text is not None}
         check_known(known)
         survey = look(raw, mask=known.get("mask"))
-        rows = usable(survey, nan, raw.name)
+        rows = usable(survey, nan, raw.name, weakest)
         if fill is not None and raw.dtype.kind == "f" and abs(fill) > float(np.finfo(raw.dtype).max):
             raise UserError(f"nan = {nan!r}: {raw.name} is {raw.dtype}, which cannot hold this value")
         rows = rows if n is None or drawn else pick(rows, n, seed, raw.name)
-        train, held = split(rows, held_out, seed, raw.name)
+        train, held = split(rows, held_out, seed, raw.name, raw.group)
         mend = mender(raw, fill, known.get("mask"), (survey.low + survey.high) / 2)
-        form = Form(raw.name, axes, layout.network_shape(raw.shape, axes), fitted(raw, train, mend, axes, scaling))
+        form = Form(
+            raw.name, axes, layout.network_shape(raw.shape, axes), fitted(raw, train, mend, axes, scaling),
+            grid=layout.grid(raw.axes, axes), signal=raw.signal,
+        )  # fmt: skip
         x, held_out_x = converted(raw, (train, held), mend, form)
     pixels = {name: layout.to_network(each[None], axes)[0] for name, each in known.items()}
     notes = read_notes(raw, survey, form, nan)
+    if weakest is not None:
+        notes.append(f"dropped as weak: {(survey.peaks <= weakest).sum():,} rows without a value above {weakest:g}")
     if mask is not None:
         x[:, ~pixels["mask"]] = held_out_x[:, ~pixels["mask"]] = 0
         notes.append(f"masked: {(~pixels['mask']).sum():,} of {pixels['mask'].size:,} pixels")
     if n is not None and not drawn:
         notes.append(f"picked {n:,} of {raw.shape[0]:,} rows at random (seed {seed})")
-    notes.append(f"held out: {len(held):,} of {len(rows):,} rows (seed {seed})")
+    notes.append(f"held out: {len(held):,} of {len(rows):,} rows (seed {seed}){together(raw, rows)}")
     # a world's floats may differ in the last bit between processors: what defines them is hashed
     fingerprint = sha(f"{raw.name} n={raw.shape[0]} seed={seed}") if drawn else survey.digest
     c = held_out_c = None
     if condition is not None:
-        with reading(labels, condition, "the array of conditions", n, seed, download) as told:
+        with conditions_of(raw, labels, condition, n, seed, download) as told:
             digest, encoding, (c, held_out_c), more = encoded(told, raw.shape[0], (train, held), condition_kind)
         form, notes = replace(form, condition=encoding), [*notes, *more]
         fingerprint = sha(fingerprint, told.name if drawn and labels and not labels.is_file else digest)
@@ -172,22 +183,43 @@ def located(source: Any, condition: Any, download: bool = False) -> tuple[Source
     if isinstance(source, (str, os.PathLike)):
         return locate.check(os.fspath(source), told, download)
     labels = None if told is None else locate.parse(told)
-    if labels and not labels.is_file:
+    if labels and not labels.is_file and labels.kind != "own":
         raise UserError(f"condition {labels.text} belongs to {labels.path}, but the data are an array in memory")
     return None, labels
 
 
 @contextlib.contextmanager
+def conditions_of(
+    raw: Raw, labels: Source | None, given: Any, n: int | None, seed: int, download: bool
+) -> Iterator[Raw]:
+    """The conditions, one of each row: those of a frame or volume are those of all rows that were cut from it."""
+    if labels is not None and labels.kind == "own":
+        yield own(raw, labels.part)
+        return
+    with reading(labels, given, "the array of conditions", n, seed, download) as told:
+        if raw.group > 1 and told.shape and told.shape[0] * raw.group == raw.shape[0]:
+            told = in_memory(told.name, np.repeat(told.rows(0, told.shape[0]), raw.group, 0), told.storage)
+        yield told
+
+
+def own(raw: Raw, name: str) -> Raw:
+    """What the data's own file says of each row."""
+    if name not in raw.own:
+        raise unknown(f"condition of {raw.name}:", f":{name}", [f":{each}" for each in raw.own])
+    return in_memory(f"{raw.name} :{name}", raw.own[name])
+
+
+@contextlib.contextmanager
 def reading(
-    place: Source | None, given: Any, name: str, n: int | None, seed: int, download: bool = False
+    place: Source | None, given: Any, name: str, n: int | None, seed: int, download: bool = False, cuts: Cuts = Cuts()
 ) -> Iterator[Raw]:
     """What a text names, or the array that was given."""
     if place is None:
-        yield array(given, name)
+        yield cut(array(given, name), cuts)
         return
     if place.kind == "world":
         check_budget(place.text, (DRAWS if n is None else n, 2), 16, "draw fewer points")
-    with opened(place, n, seed, download) as raw:
+    with opened(place, n, seed, download, cuts) as raw:
         yield raw
 
 

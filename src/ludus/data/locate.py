@@ -18,9 +18,9 @@ KNOWN = f"{', '.join(PARTS)}, or a file x.npy, x.npz[:key], x.h5[:/path/to/datas
 class Source(NamedTuple):
     """A place that arrays come from."""
 
-    kind: str  # "npy" | "npz" | "hdf5" | "mnist" | "digits" | "world"
+    kind: str  # a file of `readers` | "mnist" | "digits" | "world" | "own"
     path: str  # of the file, or the built-in's name
-    part: str  # key, dataset, or the built-in's part: "", "test", "label", "test:label"
+    part: str  # key, dataset, the built-in's part ("", "test", "label", "test:label"), or what the data say themselves
 
     @property
     def text(self) -> str:
@@ -28,7 +28,7 @@ class Source(NamedTuple):
 
     @property
     def is_file(self) -> bool:
-        return self.path not in PARTS
+        return self.path not in PARTS and self.kind != "own"
 
     @property
     def is_label(self) -> bool:
@@ -45,7 +45,9 @@ def check(source: str, condition: str | None = None, download: bool = False) -> 
     if data.is_label:
         raise UserError(f"{data.text} are labels, not data: train with --data {data.path} --condition {data.text}")
     chosen = None if condition is None else parse(condition)
-    if chosen and not chosen.is_file:
+    if chosen and chosen.kind == "own" and not data.is_file:
+        raise UserError(f"condition {condition} is what a file says of its rows, and the data are {data.text}")
+    if chosen and not chosen.is_file and chosen.kind != "own":
         chosen = labels_of(data, chosen)
     if not download:
         for each in filter(None, (data, chosen)):
@@ -66,6 +68,8 @@ def labels_of(data: Source, chosen: Source) -> Source:
 def parse(text: str) -> Source:
     """A source from its text: a built-in's name and part, or an existing file and what to take of it."""
     name, _, part = text.partition(":")
+    if not name and part:
+        return Source("own", "", part)
     if name not in PARTS:
         return parse_file(text)
     if part and part not in PARTS[name]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ludus.data.files import Raw
+from ludus.data.raw import Raw
 from ludus.errors import UserError
 
 FEWEST = 4
@@ -21,6 +21,7 @@ class Survey(NamedTuple):
     nans: int
     infinities: int
     bad: np.ndarray  # (n,) bool: rows that hold a value that is not finite
+    peaks: np.ndarray  # (n,) the largest finite value of each row; -inf where there is none
 
     @property
     def span(self) -> str:
@@ -41,22 +42,25 @@ def look(raw: Raw, stop: int | None = None, mask: np.ndarray | None = None) -> S
     little = raw.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{little.str}{tuple(raw.shape)}".encode())
     low, high, nans, infinities, bad = np.inf, -np.inf, 0, 0, np.zeros(stop, bool)
+    peaks = np.full(stop, -np.inf)
     for start, block in raw.blocks(stop):
         digest.update(np.ascontiguousarray(block, little).data)
         if mask is not None:
             block = block[:, mask]
+        here, flat = slice(start, start + len(block)), block.reshape(len(block), -1)
         if raw.dtype.kind == "f":
             finite = np.isfinite(block)
             if not finite.all():
                 missing = int(np.isnan(block).sum())
                 nans, infinities = nans + missing, infinities + int((~finite).sum()) - missing
-                bad[start : start + len(block)] = ~finite.reshape(len(block), -1).all(1)
-                block = block[finite]
+                bad[here] = ~finite.reshape(len(block), -1).all(1)
+                flat, block = np.where(finite, block, -np.inf).reshape(len(flat), -1), block[finite]
         if block.size:
+            peaks[here] = flat.max(1)
             low, high = min(low, float(block.min())), max(high, float(block.max()))
     if low > high:
         low = high = float("nan")
-    return Survey(digest.hexdigest(), low, high, nans, infinities, bad)
+    return Survey(digest.hexdigest(), low, high, nans, infinities, bad, peaks)
 
 
 def fill_of(nan: str) -> float | None:
@@ -72,8 +76,8 @@ def fill_of(nan: str) -> float | None:
     return value
 
 
-def usable(survey: Survey, nan: str, name: str) -> np.ndarray:
-    """The rows' numbers that may be used. Raises UserError where the user must decide, or too little is left."""
+def usable(survey: Survey, nan: str, name: str, weakest: float | None = None) -> np.ndarray:
+    """The rows' numbers that may be used, of those with a value above `weakest`. Raises UserError where the user must decide, or too little is left."""
     if np.isnan(survey.low):
         raise UserError(f"{name} holds no finite value at all: every one is NaN or infinite")
     if max(abs(survey.low), abs(survey.high)) > float(np.finfo(np.float32).max):
@@ -81,9 +85,11 @@ def usable(survey: Survey, nan: str, name: str) -> np.ndarray:
         raise UserError(f"{name} holds {largest:.3g}, beyond float32: use other units")
     if survey.bad.any() and nan == "refuse":
         raise UserError(f"{name} holds {survey.gaps}: say --nan drop (those rows) or --nan fill=0 (another value)")
-    rows = np.flatnonzero(~survey.bad) if nan == "drop" else np.arange(len(survey.bad))
+    good = ~survey.bad if nan == "drop" else np.ones(len(survey.bad), bool)
+    rows = np.flatnonzero(good if weakest is None else good & (survey.peaks > weakest))
     if len(rows) < FEWEST:
-        left = f" without gaps, of {len(survey.bad):,}" if len(rows) < len(survey.bad) else ""
+        above = "" if weakest is None else f" with a value above weakest = {weakest:g},"
+        left = f"{above or ' without gaps,'} of {len(survey.bad):,}" if len(rows) < len(survey.bad) else ""
         raise UserError(f"{name} has {len(rows)} rows{left}: at least {FEWEST} are needed")
     return rows
 
@@ -95,12 +101,31 @@ def pick(rows: np.ndarray, n: int, seed: int, name: str) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 2]).choice(rows, n, replace=False))
 
 
-def split(rows: np.ndarray, share: float, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Training and held-out rows, by the seed, each in their own order; at least one is held out of ten or more."""
-    held = round(share * len(rows))
-    if share > 0 and len(rows) >= 10:
+def split(rows: np.ndarray, share: float, seed: int, name: str, group: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Training and held-out rows, by the seed, each in their own order; at least one is held out of ten or more.
+
+    Rows of one frame or volume are alike, so all of a `group` go one way, where there are ten groups or more.
+    """
+    units = rows // group if groups_of(rows, group) >= 10 else rows
+    each = np.unique(units)
+    held = round(share * len(each))
+    if share > 0 and len(each) >= 10:
         held = max(held, 1)
-    if len(rows) - held < 2:
-        raise UserError(f"{name}: held_out = {share:g} leaves {len(rows) - held} of {len(rows)} rows to train on")
-    order = np.random.default_rng([seed, 1]).permutation(rows)
-    return np.sort(order[held:]), np.sort(order[:held])
+    out = np.isin(units, np.random.default_rng([seed, 1]).permutation(each)[:held])
+    if (~out).sum() < 2:
+        raise UserError(f"{name}: held_out = {share:g} leaves {(~out).sum()} of {len(rows)} rows to train on")
+    return rows[~out], rows[out]
+
+
+def groups_of(rows: np.ndarray, group: int) -> int:
+    return len(np.unique(rows // group))
+
+
+def together(raw: Raw, rows: np.ndarray) -> str:
+    """What is said of rows that were cut from frames or volumes."""
+    if raw.group == 1:
+        return ""
+    n = groups_of(rows, raw.group)
+    if n >= 10:
+        return f", all that was cut from one of {n:,} frames or volumes together"
+    return f": they were cut from {n} frames or volumes, so rows that are trained on are like those held out"

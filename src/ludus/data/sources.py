@@ -1,29 +1,29 @@
 """From a source to an array that can be read by rows."""
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ludus.data import files, mnist
-from ludus.data.files import Raw, in_memory
+from ludus.data import mnist
+from ludus.data.cuts import Cuts, cut
 from ludus.data.locate import Source
+from ludus.data.raw import Raw, check_budget, in_memory
 from ludus.errors import UserError
 
 DRAWS = 50_000  # of a world, unless the user says how many
 
 
 @contextlib.contextmanager
-def opened(source: Source, n: int | None = None, seed: int = 0, download: bool = False) -> Iterator[Raw]:
-    """The array of a source, open while it is read. Worlds draw n rows by the seed."""
-    if source.kind == "hdf5":
-        with files.hdf5(source.path, source.part) as raw:
-            yield raw
-    elif source.kind == "npy":
-        yield files.npy(source.path)
-    elif source.kind == "npz":
-        yield files.npz(source.path, source.part)
+def opened(
+    source: Source, n: int | None = None, seed: int = 0, download: bool = False, cuts: Cuts = Cuts()
+) -> Iterator[Raw]:
+    """The array of a source, open while it is read, cut into rows as asked. Worlds draw n rows by the seed."""
+    if source.is_file:
+        with reader(source).opened(source.path, source.part) as raw:
+            yield cut(raw, cuts)
     elif source.kind == "mnist":
         yield in_memory(source.text, mnist.read(source.part, download), "IDX")
     elif source.kind == "digits":
@@ -32,12 +32,17 @@ def opened(source: Source, n: int | None = None, seed: int = 0, download: bool =
         yield in_memory(source.text, world(source.path, source.part, DRAWS if n is None else n, seed), "drawn")
 
 
-def rows(source: Source, numbers: bool = True) -> np.ndarray:
+def reader(source: Source) -> Any:
+    """The file of `readers` for a source: it has `opened(path, part)` and `contents(path)`."""
+    return importlib.import_module(f"ludus.data.readers.{source.kind}")
+
+
+def rows(source: Source, numbers: bool = True, cuts: Cuts = Cuts()) -> np.ndarray:
     """All of a source's rows, as they are; text is refused where they should be numbers."""
-    with opened(source) as raw:
+    with opened(source, cuts=cuts) as raw:
         if numbers:
             check_numbers(raw)
-        files.check_budget(raw.name, raw.shape, raw.dtype.itemsize)
+        check_budget(raw.name, raw.shape, raw.dtype.itemsize)
         return np.asarray(raw.rows(0, raw.shape[0]))
 
 

@@ -1,0 +1,97 @@
+"""An array that lies somewhere and can be read in parts, with what is known of its axes; and what fits in memory."""
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ludus.errors import UserError
+
+BLOCK = 16 << 20  # bytes of float64 that one block of rows becomes
+
+Region = tuple[slice, ...]  # of the first axes of an array: what can be read of any
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a file says of an axis, or of the values themselves."""
+
+    name: str = ""
+    unit: str = ""  # as the file has it, never converted
+    values: tuple[float, ...] = ()  # at the middle of each pixel; none: the pixels are only counted
+
+    @property
+    def label(self) -> str:
+        """Name and unit, as a figure has them."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An array that can be read by regions, (n, ...) in the file's own type, rows first."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[Region], np.ndarray]
+    storage: str = "in memory"
+    chunk: int = 1  # rows that are stored together
+    axes: tuple[Axis, ...] = ()  # of each dimension, or nothing
+    signal: Axis = Axis()  # name and unit of the values
+    group: int = 1  # rows one after another that come from one frame or volume, and so are alike
+    own: dict[str, np.ndarray] = field(default_factory=dict)  # what the source says of each row: (n,) or (n, columns)
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        return self.read((slice(start, stop),))
+
+    def blocks(self, stop: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """The first row's index and the rows, block by block, whole chunks at a time."""
+        stop = self.shape[0] if stop is None else stop
+        fit = max(1, BLOCK // max(1, 8 * math.prod(self.shape[1:])))
+        step = math.ceil(fit / self.chunk) * self.chunk
+        for start in range(0, stop, step):
+            yield start, self.rows(start, min(start + step, stop))
+
+
+def in_memory(name: str, array: np.ndarray, storage: str = "in memory") -> Raw:
+    return Raw(name, array.shape, array.dtype, array.__getitem__, storage)
+
+
+def size(n: float) -> str:
+    """Bytes in words."""
+    if n < 1000:
+        return f"{n:.0f} bytes"
+    power = min(int(math.log10(n)) // 3, 4)
+    return f"{n / 1000**power:.1f} {'kMGT'[power - 1]}B"
+
+
+def times(shape: tuple[int, ...]) -> str:
+    return " × ".join(f"{length:,}" for length in shape) or "a single number"
+
+
+def budget() -> int:
+    """Bytes that data may take: half of the memory that is free now, within a container's limit."""
+    limits = []
+    with contextlib.suppress(OSError, ValueError, StopIteration), open("/proc/meminfo") as lines:
+        limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with contextlib.suppress(OSError, ValueError):
+        total, used = (Path(f"/sys/fs/cgroup/memory.{which}").read_text() for which in ("max", "current"))
+        limits.append(int(total) - int(used))
+    if not limits:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(limits, default=16 << 30) // 2
+
+
+def check_budget(name: str, shape: tuple[int, ...], itemsize: int, advice: str = "cut it into smaller files") -> None:
+    """Raises UserError where an array of this shape would not fit."""
+    need, have = math.prod(shape) * itemsize, budget()
+    if need > have:
+        raise UserError(
+            f"{name} declares {times(shape)} values, {size(need)} in memory, more than the budget of {size(have)} "
+            f"(half of the free memory): {advice}"
+        )
