@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ludus import seeds
-from ludus.data.raw import check_budget
 from ludus.data.form import Form
+from ludus.data.raw import check_budget
 from ludus.errors import UserError
 from ludus.game import Decodes, Encodes, Game, HasDecoder, HasLikelihood
 from ludus.inference import calibration

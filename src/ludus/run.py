@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ludus import recipe as recipes
 from ludus import seeds, session
-from ludus.data.raw import check_budget
 from ludus.data.form import Form
+from ludus.data.raw import check_budget
 from ludus.data.rows import fill_of
 from ludus.data.sampler import binarised
 from ludus.data.sources import array, check_numbers

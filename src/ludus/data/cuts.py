@@ -12,6 +12,9 @@ class Cuts(NamedTuple):
     tiles: str = ""  # height × width in pixels: "64x64"
 
 
+WHOLE = Cuts()
+
+
 def cut(raw: Raw, cuts: Cuts) -> Raw:
     """The rows that are asked for, read as they are needed."""
     return raw

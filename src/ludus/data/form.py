@@ -9,7 +9,7 @@ import numpy as np
 
 from ludus.data import layout
 from ludus.data.condition import Column, Condition
-from ludus.data.raw import BLOCK, Axis
+from ludus.data.raw import BLOCK, UNNAMED, Axis
 from ludus.data.scaling import Scaling
 from ludus.errors import UserError
 
@@ -24,7 +24,7 @@ class Form:
     scaling: Scaling
     condition: Condition | None = None
     grid: tuple[Axis, ...] = ()  # of height and width, or of the columns of points; nothing where none is known
-    signal: Axis = Axis()  # name and unit of the values
+    signal: Axis = UNNAMED  # name and unit of the values
 
     @property
     def kind(self) -> str:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ludus.data import layout
-from ludus.data.raw import Raw, check_budget, size, times
 from ludus.data.layout import words
 from ludus.data.load import located, reading
 from ludus.data.locate import Source
+from ludus.data.raw import Raw, check_budget, size, times
 from ludus.data.rows import Survey, look
 from ludus.data.sources import check_numbers, reader
 from ludus.errors import UserError

@@ -13,10 +13,10 @@ import numpy as np
 
 from ludus.data import condition as conditions
 from ludus.data import layout, locate, scaling
-from ludus.data.raw import Raw, check_budget, in_memory, times
-from ludus.data.cuts import Cuts, cut
+from ludus.data.cuts import WHOLE, Cuts, cut
 from ludus.data.form import Form
 from ludus.data.locate import Source
+from ludus.data.raw import Raw, check_budget, in_memory, times
 from ludus.data.rows import FEWEST, Survey, fill_of, look, pick, split, together, usable
 from ludus.data.sources import DRAWS, array, check_numbers, opened
 from ludus.errors import UserError, unknown
@@ -211,7 +211,7 @@ def own(raw: Raw, name: str) -> Raw:
 
 @contextlib.contextmanager
 def reading(
-    place: Source | None, given: Any, name: str, n: int | None, seed: int, download: bool = False, cuts: Cuts = Cuts()
+    place: Source | None, given: Any, name: str, n: int | None, seed: int, download: bool = False, cuts: Cuts = WHOLE
 ) -> Iterator[Raw]:
     """What a text names, or the array that was given."""
     if place is None:

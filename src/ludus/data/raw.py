@@ -30,6 +30,9 @@ class Axis:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
+UNNAMED = Axis()
+
+
 @dataclass(frozen=True)
 class Raw:
     """An array that can be read by regions, (n, ...) in the file's own type, rows first."""
@@ -41,7 +44,7 @@ class Raw:
     storage: str = "in memory"
     chunk: int = 1  # rows that are stored together
     axes: tuple[Axis, ...] = ()  # of each dimension, or nothing
-    signal: Axis = Axis()  # name and unit of the values
+    signal: Axis = UNNAMED  # name and unit of the values
     group: int = 1  # rows one after another that come from one frame or volume, and so are alike
     own: dict[str, np.ndarray] = field(default_factory=dict)  # what the source says of each row: (n,) or (n, columns)
 

@@ -77,7 +77,10 @@ def fill_of(nan: str) -> float | None:
 
 
 def usable(survey: Survey, nan: str, name: str, weakest: float | None = None) -> np.ndarray:
-    """The rows' numbers that may be used, of those with a value above `weakest`. Raises UserError where the user must decide, or too little is left."""
+    """The rows' numbers that may be used, of those with a value above `weakest`.
+
+    Raises UserError where the user must decide, or too little is left.
+    """
     if np.isnan(survey.low):
         raise UserError(f"{name} holds no finite value at all: every one is NaN or infinite")
     if max(abs(survey.low), abs(survey.high)) > float(np.finfo(np.float32).max):

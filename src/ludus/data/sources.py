@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ludus.data import mnist
-from ludus.data.cuts import Cuts, cut
+from ludus.data.cuts import WHOLE, Cuts, cut
 from ludus.data.locate import Source
 from ludus.data.raw import Raw, check_budget, in_memory
 from ludus.errors import UserError
@@ -18,7 +18,7 @@ DRAWS = 50_000  # of a world, unless the user says how many
 
 @contextlib.contextmanager
 def opened(
-    source: Source, n: int | None = None, seed: int = 0, download: bool = False, cuts: Cuts = Cuts()
+    source: Source, n: int | None = None, seed: int = 0, download: bool = False, cuts: Cuts = WHOLE
 ) -> Iterator[Raw]:
     """The array of a source, open while it is read, cut into rows as asked. Worlds draw n rows by the seed."""
     if source.is_file:
@@ -37,7 +37,7 @@ def reader(source: Source) -> Any:
     return importlib.import_module(f"ludus.data.readers.{source.kind}")
 
 
-def rows(source: Source, numbers: bool = True, cuts: Cuts = Cuts()) -> np.ndarray:
+def rows(source: Source, numbers: bool = True, cuts: Cuts = WHOLE) -> np.ndarray:
     """All of a source's rows, as they are; text is refused where they should be numbers."""
     with opened(source, cuts=cuts) as raw:
         if numbers:
