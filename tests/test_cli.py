@@ -113,7 +113,7 @@ BAD = {
                  "parameters=[-0.1,0.05,0.05,-0.1,0.05,0.005]", "--processes", "1"], "no line within"),
     "picture": (["fit", "ins", "--to", "x.npy"], "shape (20, 200)"),
     "class": (["sample", "run", "-c", "7", "--out", "s.npy"], "7"),
-    "suffix": (["sample", "run", "--out", "s.gif"], ".npy, .h5 or .png"),
+    "suffix": (["sample", "run", "--out", "s.gif"], ".npy, .h5, .nxs or .png"),
     "no run": (["sample", "nowhere", "--out", "s.npy"], "nowhere is not a run"),
     "no run to resume": (["resume", "nowhere"], "nowhere is not a run"),
     "complete": (["resume", "run"], "already complete, 2 turns"),

@@ -7,7 +7,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "ludus"
 ROOMS = [
     "errors", "ranges", "terminal", "game", "seeds", "play", "losses", "networks", "worlds", "data", "features",
     "metrics", "methods", "runs", "trainer", "callbacks", "inference", "doctor", "recipe", "evaluation", "figures",
-    "report", "session", "calibrate", "simulate", "evaluate", "run", "hub", "api", "cli", "__main__", "__init__",
+    "report", "session", "calibrate", "simulate", "prepare", "evaluate", "run", "hub", "api", "cli", "__main__",
+    "__init__",
 ]  # fmt: skip
 
 

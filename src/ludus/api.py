@@ -83,7 +83,7 @@ def start(
         if role not in recipes.roles(method):
             raise unknown(f"part of {method}", role, recipes.roles(method))
     data = session.read_data(draft, array, conditions)
-    whole = recipes.complete(_anchored(draft), data.form.kind, len(data.x))
+    whole = recipes.complete(_anchored(draft), data.form.kind, data.n)
     whole.pop("rollbacks", None)  # what befell the run that the recipe is from
     name = f"{method}-{Path(data.form.name).name}"
     path = folder.new(Path("runs"), name) if run is None else Path(run)
@@ -96,7 +96,7 @@ def start(
     folder.probe(path)
     try:
         with Lock(path):
-            session.prepare(path, whole, data)
+            whole = session.prepare(path, whole, data)
             session.play(path, whole, data, modules)
             return _finished(path, modules, data)
     finally:
@@ -110,7 +110,7 @@ def _anchored(draft: dict) -> dict:
     for key in {"source", "condition", "mask", "sigma"} & section.keys():
         found = None if section[key] == ARRAY else locate.parse(section[key])
         if found and found.is_file:
-            section[key] = found._replace(path=os.path.abspath(found.path)).text
+            section[key] = found.anchored.text
     return draft | {"data": section}
 
 
@@ -133,6 +133,7 @@ def resume(
             raise UserError(_no_turn_left(path, checkpoint.turn, _planned(whole, checkpoint)))
         found = session.read_data(whole, data, condition)
         session.same_data(path, found)
+        session.same_order(path, whole, found)
         if steps:
             whole = recipes.nest({"trainer.steps": steps}, whole)
             folder.write(path / "recipe.toml", recipes.text(whole))

@@ -103,11 +103,11 @@ def of_pairs(
             drawn[:, rows] = x.reshape(total, len(c[rows]), -1)
     if any(isinstance(part, Decoder) and part.counts for part in game.children()):
         drawn = np.round(drawn)  # float32, to the network's range and back, leaves 6.9999995
-    kept = truth.std(0) > 1e-9 * np.abs(truth).max(0)
+    kept = (truth.std(0) > 1e-9 * np.abs(truth).max(0)) & (True if form.mask is None else form.mask)
     if not kept.any():
         raise UserError("every column of the truth is constant: there is nothing to test")
     names = [f"column {j}" for j in np.flatnonzero(kept)]
-    notes += [f"column {j} is constant, and left out" for j in np.flatnonzero(~kept)]
+    notes += [f"column {j} is constant or masked, and left out" for j in np.flatnonzero(~kept)]
     truth, drawn = truth[:, kept], drawn[:, :, kept]
     found = calibration.checks(truth, drawn[:draws], drawn[draws:].mean(0), c.nan_to_num().numpy(), seed)
     notes = (*notes, *_few(n), *_empty(found, n))

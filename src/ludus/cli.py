@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="Generative models of your own images.\n\n\b\n"
     "  ludus inspect scan.h5:/entry/data              what is in a file\n"
+    "  ludus prepare scan.h5 --bin 4 --out small.h5   smaller, for large files\n"
     "  ludus train r3gan --data scan.h5:/entry/data   train on it\n"
     "  ludus sample runs/NAME -n 64 --out x.h5        draw, in the units of the file\n"
     "  ludus evaluate runs/NAME                       is it any good?\n"
@@ -65,7 +66,13 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of the run; by default a new one under runs/.")] = None,
     channels: Annotated[str | None, typer.Option(help="Where the channel axis is: first, last or none.")] = None,
-    nan: Annotated[str | None, typer.Option(help="What to do with NaN: drop (the rows) or fill=V.")] = None,
+    nan: Annotated[str | None, typer.Option(help="NaN: drop the rows, mask the pixels, or fill=V.")] = None,
+    panels: Annotated[str | None, typer.Option(help="Of volumes: axes whose every step is a row: energy.")] = None,
+    tiles: Annotated[str | None, typer.Option(help="Of large frames: pieces as rows, 64x64.")] = None,
+    weakest: Annotated[float | None, typer.Option(help="Rows with no value above it are dropped.")] = None,
+    scaling: Annotated[str | None, typer.Option(help="minmax, standard, log1p, asinh, maximum or none.")] = None,
+    clip: Annotated[str | None, typer.Option(help="Percentiles beyond which values are cut off: 0.1,99.9.")] = None,
+    mask: Annotated[str | None, typer.Option(help="0 where there is no detector: x.npy, x.h5:/path.")] = None,
     doctor: Annotated[str | None, typer.Option(help="watch (the default), act (on the schedule) or off.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch MNIST if it is not here.")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any argument.")] = None,
@@ -77,11 +84,14 @@ def train(
       ludus train r3gan --data mnist --minutes 10
       ludus train gan --data frames.npy --set method.cost=minimax
       ludus train r3gan --data scan.h5:/images --condition scan.h5:/temperature
+      ludus train r3gan --data scan.nxs --panels energy --weakest 0.5 --condition :energy
       ludus train wgan_gp --data ring --set generator.width=64 --set trainer.hold_above.discriminator=0.8
     """
     from ludus.data import locate
 
-    more = {"data.channels": channels, "data.nan": nan, "data.download": download or None, "doctor.mode": doctor}
+    more = {"channels": channels, "nan": nan, "panels": panels, "tiles": tiles, "weakest": weakest, "scaling": scaling,
+            "clip": clip, "mask": mask, "download": download or None}  # fmt: skip
+    more = {f"data.{key}": value for key, value in more.items()} | {"doctor.mode": doctor}
     draft = recipes.draft(
         method, data, condition, network, steps, minutes, batch, lr, seed, device,
         more | dict(map(recipes.parse, settings or [])), recipes.read(recipe) if recipe else None,
@@ -110,7 +120,7 @@ def resume(
 @app.command()
 def sample(
     run: RunFolder,
-    out: Annotated[Path, typer.Option(help="x.npy, x.h5 or x.png.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="x.nxs, x.h5, x.npy or x.png.", show_default=False)],
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
     condition: Annotated[str | None, typer.Option("-c", "--condition", help="A label or value, or 0.5,1.2.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same samples.")] = 0,
@@ -119,11 +129,13 @@ def sample(
     """Draw samples in the units, shape and axis order of your data; a picture shows means, without pixel noise.
 
     \b
-      ludus sample runs/NAME -n 1000 --out x.h5
+      ludus sample runs/NAME -n 1000 --out x.nxs     with the axes and units of your file
       ludus sample runs/NAME -n 64 -c 3 --out threes.png
     """
     _is_run(run)
-    _writable(out, ".npy", ".h5", ".png")
+    _writable(out, ".npy", ".h5", ".nxs", ".png")
+    import numpy as np
+
     from ludus import api, session
 
     trained, picture = api.load(run, _turn(turn)), out.suffix == ".png"
@@ -131,8 +143,11 @@ def sample(
     if picture:
         _draw(out, session.drawing(trained.form, x, trained.real))
     else:
-        name = "images" if trained.form.kind == "images" else "points"
-        _write(out, {name: x}, run=str(run), turn=trained.turn, seed=seed, condition=condition or "")
+        arrays = {"images" if trained.form.kind == "images" else "points": x}
+        if condition is not None:
+            codes = trained.form.encode_condition(condition, n)
+            arrays |= {} if np.isnan(codes).any() else {"conditions": trained.form.condition.decode(codes)}
+        _write(out, arrays, trained.form, run=str(run), turn=trained.turn, seed=seed, condition=condition or "")
 
 
 @app.command()
@@ -170,7 +185,7 @@ def encode(
 def reconstruct(
     run: RunFolder,
     data: Annotated[str, typer.Argument(help="What `ludus train --data` takes: x.npy, x.h5:/path, ...")],
-    out: Annotated[Path, typer.Option(help="x.npy or x.h5; x.png draws some beside the data.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="x.nxs or x.npy; x.png draws some beside the data.", show_default=False)],
     condition: Annotated[str | None, typer.Option(help="Labels or values of the same rows, as for train.")] = None,
 ) -> None:
     """Encode your data and decode them again: what is lost is what the latents do not hold.
@@ -179,7 +194,7 @@ def reconstruct(
       ludus reconstruct runs/NAME scan.h5:/images --out again.png
     """
     _is_run(run)
-    _writable(out, ".npy", ".h5", ".png")
+    _writable(out, ".npy", ".h5", ".nxs", ".png")
     trained, x, c = _opened(run, data, condition, out)
     if out.suffix == ".png":
         from ludus import session
@@ -187,7 +202,8 @@ def reconstruct(
         x, c = _shown(trained, x, c)
         _draw(out, session.comparison(trained.form, {"data": x, "reconstructed": trained.reconstruct(x, c)}))
     else:
-        _write(out, {"reconstructed": trained.reconstruct(x, c)}, run=str(run), turn=trained.turn, data=data)
+        arrays = {"reconstructed": trained.reconstruct(x, c)}
+        _write(out, arrays, trained.form, run=str(run), turn=trained.turn, data=data)
 
 
 @app.command()
@@ -195,7 +211,7 @@ def edit(
     run: RunFolder,
     data: Annotated[str, typer.Argument(help="What `ludus train --data` takes: x.npy, x.h5:/path, ...")],
     to: Annotated[list[str], typer.Option(help="A label or value, or 0.5,1.2; several for a picture.")],
-    out: Annotated[Path, typer.Option(help="x.npy or x.h5; x.png draws some beside the data.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="x.nxs or x.npy; x.png draws some beside the data.", show_default=False)],
     condition: Annotated[str | None, typer.Option(help="Labels or values of the same rows, as for train.")] = None,
 ) -> None:
     """Change the condition of your data and keep all that z holds: encode them, and decode with another label.
@@ -205,7 +221,7 @@ def edit(
       ludus edit runs/NAME scan.h5:/images --to 3 --to 7 --out both.png
     """
     _is_run(run)
-    _writable(out, ".npy", ".h5", ".png")
+    _writable(out, ".npy", ".h5", ".nxs", ".png")
     if len(to) > 1 and out.suffix != ".png":
         raise UserError(f"--to {' --to '.join(to)}: several are for a picture, --out x.png; give one")
     trained, x, c = _opened(run, data, condition, out)
@@ -216,7 +232,8 @@ def edit(
         edited = {f"as {each}": trained.edit(x, each, c) for each in to}
         _draw(out, session.comparison(trained.form, {"data": x} | edited))
     else:
-        _write(out, {"edited": trained.edit(x, to[0], c)}, run=str(run), turn=trained.turn, data=data, to=to[0])
+        arrays = {"edited": trained.edit(x, to[0], c)}
+        _write(out, arrays, trained.form, run=str(run), turn=trained.turn, data=data, to=to[0])
 
 
 @app.command()
@@ -322,11 +339,11 @@ def traverse(
 
 
 def _shown(trained: Any, x: Any, c: Any) -> tuple[Any, Any]:
-    """As many of the rows, with their conditions, as a picture shows."""
+    """As many of the rows, with their conditions, as a picture shows, and as the network is shown them."""
     from ludus import session
 
     n = min(len(x), session.SHOWN if trained.form.kind == "images" else 5000)
-    return x[:n], None if c is None else c[:n]
+    return trained.seen(x[:n]), None if c is None else c[:n]
 
 
 @app.command()
@@ -362,15 +379,15 @@ def calibrate(
 
     place, told = (None, None) if data is None else locate.check(data, condition)
     seen = None if observed is None else locate.check(observed)[0]
-    from ludus import api
+    from ludus import api, session
     from ludus import calibrate as calibrations
-    from ludus.data.sources import rows
 
-    pairs = None if place is None else (rows(place), rows(told, numbers=False))
     trained = api.load(run)
+    pairs = None if place is None else session.rows_of(trained, place, told)
+    seen = None if seen is None else session.rows_of(trained, seen)[0]
     if place is not None:
         _note_training(trained, data)
-    found = trained.calibrate(n, draws, seed, observed=None if seen is None else rows(seen), data=pairs)
+    found = trained.calibrate(n, draws, seed, observed=seen, data=pairs)
     asked = [("--observed", observed), ("--data", data), ("--condition", condition)]
     about = {"run": str(run), "turn": trained.turn, "seed": seed, "draws": draws} | {k: v for k, v in asked if v}
     written = calibrations.write(found, out, f"May the posterior of {run.name} be believed?", about)
@@ -441,13 +458,11 @@ def compare(
 
 def _note_training(trained: Any, data: str) -> None:
     """Says where a run is judged by the file that it was trained on."""
-    import os
-
     from ludus.data import locate
     from ludus.terminal import say
 
     place = locate.parse(data)
-    whole = place._replace(path=os.path.abspath(place.path)).text if place.is_file else data
+    whole = place.anchored.text if place.is_file else data
     if whole == trained.recipe.get("data", {}).get("source"):
         say(f"{data} is what this run was trained on, most of it: errors on other rows are larger")
 
@@ -470,26 +485,28 @@ def _writable(out: Path, *suffixes: str) -> None:
 
 
 def _opened(run: Path, data: str, condition: str | None, out: Path) -> tuple[Any, Any, Any]:
-    """The run, and the user's rows with their conditions, neither of which `out` may be."""
+    """The run, and the user's rows with their conditions, cut as the run's own; `out` may be neither."""
     from ludus.data import locate
 
     place, told = locate.check(data, condition)
     for each in filter(None, (place, told)):
-        if each.is_file and out.exists() and out.samefile(each.path):
-            raise UserError(f"--out {out} is the file that is read: choose another")
-    from ludus import api
-    from ludus.data.sources import rows
+        if locate.reads(each, out):
+            raise UserError(f"--out {out} is the file that is read, or would be one of them: choose another")
+    from ludus import api, session
 
-    return api.load(run), rows(place), None if told is None else rows(told, numbers=False)
+    trained = api.load(run)
+    return trained, *session.rows_of(trained, place, told)
 
 
-def _write(out: Path, arrays: dict[str, Any], **about: Any) -> None:
-    """One array as .npy, or all of them as .h5 with what they are about."""
+def _write(out: Path, arrays: dict[str, Any], form: Any = None, **about: Any) -> None:
+    """One array as .npy, or all of them as HDF5 with what they are about; of a form, the first as NeXus, with axes."""
     import io
 
     import h5py
     import numpy as np
 
+    from ludus.data import layout
+    from ludus.data.write import nxdata
     from ludus.runs import folder
 
     file = io.BytesIO()
@@ -497,8 +514,12 @@ def _write(out: Path, arrays: dict[str, Any], **about: Any) -> None:
         np.save(file, next(iter(arrays.values())))
     else:
         with h5py.File(file, "w") as h5:
-            for name, array in arrays.items():
-                h5[name] = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
+            for i, (name, array) in enumerate(arrays.items()):
+                if i == 0 and form is not None:
+                    axes = layout.user_axes(form.grid, form.axes)
+                    nxdata(h5, name, array.shape, array.dtype, axes, form.signal)[...] = array
+                else:
+                    h5[name] = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
             h5.attrs.update(about)
     folder.write(out, file.getvalue())
     print(out)
@@ -516,25 +537,67 @@ def _draw(out: Path, figure: Any) -> None:
 def inspect(
     data: Annotated[str, typer.Argument(help="What `ludus train --data` takes.")],
     channels: Annotated[str, typer.Option(help="Where the channel axis is: first, last or none.")] = "auto",
+    panels: Annotated[str, typer.Option(help="Axes whose every step is a row, as for train.")] = "",
+    tiles: Annotated[str, typer.Option(help="Tiles of large frames, as for train.")] = "",
+    nan: Annotated[str, typer.Option(help="What would be done to NaN, as for train.")] = "refuse",
     picture: Annotated[Path | None, typer.Option(help="Where to draw it; by default NAME.png here.")] = None,
 ) -> None:
-    """Say what is in a file, how it would be read, and draw some of it."""
+    """Say what is in a file, how it would be read, and draw some of it.
+
+    \b
+      ludus inspect scan.nxs
+      ludus inspect scan.nxs --panels energy
+    """
     from ludus.data import locate
 
-    locate.check(data)
+    source, _ = locate.check(data)
     from ludus import figures
     from ludus.data.inspect import describe
     from ludus.runs import folder
 
     if picture and (picture.suffix != ".png" or not picture.parent.is_dir()):
         raise UserError(f"--picture {picture}: a .png in a folder that exists")
-    found = describe(data, channels)
+    target = picture or Path(f"{source.stem}{'-overview' * (source.kind == 'files')}.png")  # never that which is read
+    if locate.reads(source, target):
+        raise UserError(f"--picture {target} is, or would be, one of the pictures that are read: say another")
+    found = describe(data, channels, panels=panels, tiles=tiles, nan=nan)
     print("\n".join(found.lines))
     if found.rows is not None:
-        target = picture or Path(Path(data.partition(":")[0]).stem + ".png")
         points = found.rows.ndim == 2
-        folder.write(target, figures.png(figures.points({data: found.rows}) if points else figures.grid(found.rows)))
+        drawn = figures.points({data: found.rows}) if points else figures.overview(found.rows, found.grid, found.signal)
+        folder.write(target, figures.png(drawn))
         print(f"picture: {target}")
+
+
+@app.command()
+def prepare(
+    data: Annotated[str, typer.Argument(help="What `ludus train --data` takes.")],
+    out: Annotated[Path, typer.Option(help="x.h5 or x.nxs, a new file.", show_default=False)],
+    panels: Annotated[str, typer.Option(help="Of volumes: axes whose every step is a row.")] = "",
+    crop: Annotated[str, typer.Option(help="Pixels of height, width: 10:200,0:128.")] = "",
+    bin: Annotated[str, typer.Option(help="One pixel of several: 2, or 2x4 of height, width.")] = "",
+    bin_by: Annotated[str, typer.Option(help="mean (of what is not NaN) or sum.")] = "mean",
+    tiles: Annotated[str, typer.Option(help="Pieces as rows, 64x64.")] = "",
+    weakest: Annotated[float | None, typer.Option(help="Rows with no value above it are left out.")] = None,
+    dtype: Annotated[str, typer.Option(help="same, float32, float16 or uint16.")] = "same",
+    channels: Annotated[str, typer.Option(help="Where the channel axis is: first, last or none.")] = "auto",
+    condition: Annotated[str | None, typer.Option(help="Labels or values, kept as /labels.")] = None,
+) -> None:
+    """Copy data into a file that trains fast: cut to panels, cropped, binned, cut to tiles and cast, in this order.
+
+    One HDF5 file (NeXus) in one piece, with the axes, units and labels. Ctrl-C stops it, and the same command goes on.
+
+    \b
+      ludus prepare scan.nxs --bin 4 --dtype float16 --out small.h5
+      ludus prepare scan.nxs --panels energy --weakest 0.5 --condition :energy --out panels.h5
+    """
+    if out.suffix not in (".h5", ".nxs") or not out.parent.is_dir():
+        raise UserError(f"--out {out}: a .h5 or .nxs file in a folder that exists")
+    from ludus.prepare import Job
+    from ludus.prepare import prepare as copy
+
+    job = Job(panels, crop, bin, bin_by, tiles, weakest, dtype, channels)
+    print("\n".join(copy(data, out, job, condition)))
 
 
 @app.command()
@@ -590,7 +653,7 @@ def fit(
     if mode not in ("practical", "physical"):
         raise unknown("mode of a picture to fit", mode, ["practical", "physical"])
     source, _ = locate.check(to)
-    target = picture or Path(Path(source.path).stem + "-fit.png")
+    target = picture or Path(f"{source.stem}-fit.png")
     if target.suffix != ".png" or not target.parent.is_dir():
         raise UserError(f"--picture {target}: a .png in a folder that exists")
     from ludus import figures

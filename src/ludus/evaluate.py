@@ -17,7 +17,8 @@ from ludus import figures, seeds, session, simulate
 from ludus.data import layout, locate
 from ludus.data.load import Data
 from ludus.data.sampler import binarised
-from ludus.data.sources import rows as rows_of
+from ludus.data.sources import array
+from ludus.data.told import conditions_of
 from ludus.doctor.findings import findings
 from ludus.errors import UserError
 from ludus.evaluation.evaluation import Evaluation, evaluation
@@ -67,10 +68,7 @@ def of_run(
 
     def draw(c: np.ndarray | None, n: int) -> Rows:
         c = c if run.told(c) else None
-        x = run.draws(n, c, seed, noise=noise)
-        if "mask" in run.pixels:  # as in the data: where there is no detector nothing is compared
-            x[:, ~run.pixels["mask"]] = 0
-        return Rows(x, c)
+        return Rows(run.draws(n, c, seed, noise=noise), c)
 
     with threadpool_limits(1), counting(STEPS, "steps") as count:  # many small products: threads wait for each other
         done = iter(range(1, 10 * STEPS))
@@ -84,11 +82,18 @@ def of_run(
     notes = [f"the checkpoint was chosen by held-out rows ({best.NAME}): on these it looks a little too good"] if (
         run.chosen and against is None) else []
     if "mask" in run.pixels:
-        notes.append("masked pixels hold the middle of the range, in real and in generated images alike")
+        notes.append("masked pixels hold the mean of the others, in real and in generated images alike")
+    if run.form.scaling.bend == "maximum":
+        notes.append("images are compared as fractions of their own maximum, which is not modelled")
+    if run.form.scaling.clips:
+        notes.append(f"real images were cut off {run.form.scaling.limits}, as those trained on: data.clip")
+    if data is not None and data.stream is not None:
+        notes.append(f"memorisation was tested against {len(data.x):,} of the {data.n:,} rows trained on, which are "
+                     "larger than memory: copies of the others would go unseen")  # fmt: skip
     found = replace(found, notes=(*found.notes, *notes))
     about = About(
         f"Is it any good? {run.recipe['method']['name']} on {run.form.name}", run.folder.name, run.turn,
-        _facts(run, found, train, held, against, noise, seed), world, findings(rows), rows,
+        _facts(run, found, data, held, against, noise, seed), world, findings(rows), rows,
     )  # fmt: skip
     return found, about
 
@@ -108,7 +113,7 @@ def real_rows(run: "Run", data: Any, against: Any, condition: Any) -> tuple[Data
     """What a run was trained on, if it can still be read, and the rows that it is to be compared with, if any."""
     held = None
     if against is not None:
-        x, raw = (_rows(each, numbers) for each, numbers in ((against, True), (condition, False)))
+        x, raw = _rows(run, against, condition)
         c = None if raw is None else session.truth(run, raw, len(x), "of --against")
         held = Rows(run.rows(x).numpy(), c)
     elif condition is not None:
@@ -125,9 +130,22 @@ def real_rows(run: "Run", data: Any, against: Any, condition: Any) -> tuple[Data
     return known, held
 
 
-def _rows(given: Any, numbers: bool) -> Any:
-    """An array, or what a text names."""
-    return rows_of(locate.check(given)[0], numbers) if isinstance(given, str) else given
+def _rows(run: "Run", against: Any, condition: Any) -> tuple[Any, Any]:
+    """Rows and their conditions, arrays or what texts name; those of a text are cut, and weak ones dropped, as those
+    that the run was trained on."""
+    text, labels = isinstance(against, str), isinstance(condition, str)
+    if labels and not text:
+        condition = conditions_of(array(against), locate.parse(condition)).read(())
+    if not text:
+        return against, condition
+    x, told = session.rows_of(run, *locate.check(against, condition if labels else None))
+    told = told if labels else condition
+    weakest = run.recipe["data"].get("weakest")
+    if weakest is None:
+        return x, told
+    strong = np.where(np.isfinite(x), x, -np.inf).reshape(len(x), -1).max(1) > weakest
+    say(f"{against}: {(~strong).sum():,} of {len(x):,} rows without a value above {weakest:g} are not compared with")
+    return x[strong], None if told is None else np.asanyarray(told)[strong]
 
 
 def write(run: "Run", found: Evaluation, about: About, out: Path) -> list[Path]:
@@ -188,15 +206,17 @@ def _binarised(x: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _facts(
-    run: "Run", found: Evaluation, train: Rows | None, held: Rows | None, against: Rows | None, noise: bool, seed: int
+    run: "Run", found: Evaluation, data: Data | None, held: Rows | None, against: Rows | None, noise: bool, seed: int
 ) -> list[tuple[str, Any]]:
-    rows = {"trained on": train, "given to compare with" if against is not None else "held out": held}
+    part = "" if data is None or data.stream is None else f", {len(data.x):,} of them looked at"
+    rows = {"trained on": data and f"{data.n:,} rows{part}",
+            "given to compare with" if against is not None else "held out": held and f"{len(held.x):,} rows"}
     low, high = float(found.sets.reference.x.min()), float(found.sets.reference.x.max())
     made = "draws of p(x|z)" if noise else "means E[x|z]"
     decodes = isinstance(run.game, Decodes) and hasattr(run.game, "decoder")
     return [
         *session.facts(run),
-        *((name, f"{len(each.x):,} rows") for name, each in rows.items() if each is not None),
+        *((name, each) for name, each in rows.items() if each is not None),
         ("compared", f"{found.sets.n:,} generated with as many real, floors: {len(found.sets.chosen)}" +
                      (f"; {made}" if decodes else "")),
         ("shape", f"{' × '.join(map(str, run.form.shape))}, values {low:.4g} to {high:.4g}"),
@@ -215,7 +235,7 @@ def _with_latents(run: "Run", found: Evaluation, about: About) -> About:
     if run.form.kind != "images":
         return about
     kept = found.sets.reference.at(slice(0, PICTURES))
-    x = layout.to_user(np.moveaxis(kept.x, -1, 1), run.form.axes)
+    x = run.seen(layout.to_user(np.moveaxis(kept.x, -1, 1), run.form.axes))
     c = run.form.condition.decode(kept.c) if run.told(kept.c) else None
     again = walk = None
     with contextlib.suppress(UserError):  # an encoder whose stage has not begun, or a condition that is not known

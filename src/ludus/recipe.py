@@ -508,6 +508,7 @@ def build(
     lens, batch = _lens(recipe, form), recipe["sampler"]["batch"]
     pack = (lens or {}).get("pack", 1)
     _check_bits(recipe, form)
+    _check_linear(recipe, form)
     if recipe["prior"]["name"] == "fitted" != method.points.get("prior.name"):
         raise UserError(f"{recipe['method']['name']} draws z from a prior that stays as it is: prior.name=gaussian")
     if "sigma" in (pixels or {}) and recipe.get("decoder", {}).get("sigma") != "given":
@@ -534,6 +535,8 @@ def build(
     for role, part in parts.items():
         if batch_norm(part) and batch == (pack if role == "discriminator" else 1):
             raise UserError(f"batch {batch}: the {role} has batch norm, which needs two rows; give a larger --batch")
+    if form.mask is not None and "generator" in parts:
+        parts["generator"] = load_object("networks.layers:Masked")(parts["generator"], form.mask)
     if lens is not None:
         parts["discriminator"] = load_object(SECTIONS["lens"])(parts["discriminator"], **lens)
     return load_object(method.path)(**parts, **options(recipe, "method"))
@@ -561,12 +564,26 @@ def _check_told(recipe: dict, form: "Form") -> None:
 
 def _check_bits(recipe: dict, form: "Form") -> None:
     """Raises UserError where 0 and 1 are asked for, and lie elsewhere in each column."""
-    if recipe["sampler"].get("binarise") and (not form.bounded or "mask" in recipe.get("data", {})):
+    grey = form.bounded and not form.scaling.bend and form.mask is None
+    if recipe["sampler"].get("binarise") and not grey:
         raise UserError("sampler.binarise takes grey values for probabilities: with data.scaling=minmax, no data.mask")
     bits = recipe["sampler"].get("binarise") or recipe.get("decoder", {}).get("likelihood") == "bernoulli"
     if bits and form.bounded and len(set(form.scaling.offset)) > 1:
         raise UserError(f"the columns of {form.name} have ranges of their own, not one from 0 to 1: as bits they need "
                         "data.scaling=none")  # fmt: skip
+
+
+def _check_linear(recipe: dict, form: "Form") -> None:
+    """Raises UserError where a law is one of the user's own numbers, and these were bent or cut off."""
+    scaling, decoder = form.scaling, recipe.get("decoder", {})
+    likelihood, sigma = decoder.get("likelihood", "gaussian"), decoder.get("sigma", "shared")
+    what = f"data.scaling={scaling.bend}" if scaling.bend else "data.clip" if scaling.clips else ""
+    if what and likelihood in ("poisson", "negative_binomial"):
+        raise UserError(f"{likelihood} is a law of counts as they are, and {what} makes others of them: leave it out, "
+                        "or take decoder.likelihood=gaussian")  # fmt: skip
+    if scaling.bend and (sigma == "given" or not isinstance(sigma, str)):
+        raise UserError(f"decoder.sigma = {sigma} is in the data's units, which {what} bends: take shared, pixels or "
+                        "predicted")  # fmt: skip
 
 
 def _lens(recipe: dict, form: "Form") -> dict | None:

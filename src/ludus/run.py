@@ -1,7 +1,6 @@
 """A run that is done, or on its way: drawing from it, and asking it."""
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -49,7 +48,9 @@ class Run:
     over, and why; `unknown`, whether it was trained with unknown conditions too.
 
     Everywhere x are rows in the user's units, shape and axis order, z are latents (n, d), and c is a class label or
-    value as the user's data have them, one for all or one each; None is unknown.
+    value as the user's data have them, one for all or one each; None is unknown. What comes back as x is NaN where
+    there is no detector, and with data.scaling=maximum fractions of a maximum that is not modelled. Distances between
+    pictures are in the user's units too; with log1p, asinh or maximum in units of what these make of x.
     """
 
     def __init__(self, path: Path, turn: int | Literal["best"] | None = None, **modules: nn.Module):
@@ -307,8 +308,8 @@ class Run:
         if method not in ("iwae", "ais"):
             raise unknown("method", method, ["iwae", "ais"])
         at_least("draws", draws, 1)
-        x = self.rows(x)
-        c = self._given(c, len(x))
+        given, x = x, self.rows(x)
+        slopes, c = self._log_slopes(given, x), self._given(c, len(x))
         if self.recipe["sampler"].get("binarise"):
             with seeds.forked(torch.device("cpu"), seed):
                 x = binarised(x)
@@ -327,7 +328,7 @@ class Run:
         found = Evidence(*(torch.cat(part).double().numpy() for part in zip(*parts)))
         if method == "iwae" and np.median(found.ess) < 5:
             say(f"half of the rows rest on fewer than 5 of {draws} draws: take more, or method='ais'")
-        return found._replace(value=found.value - self._jacobian())
+        return found._replace(value=found.value + slopes)
 
     # Whether its posterior may be believed
 
@@ -370,12 +371,20 @@ class Run:
         with seeds.measuring(self.game, seed):
             return calibrate.of_pairs(self.game, self.form, x, given, n, draws, seed)
 
-    def _jacobian(self) -> float:
-        """log |dx_user / dx_network| of a row: 0 where x is no density."""
+    def _log_slopes(self, x: Any, rows: Tensor) -> np.ndarray | float:
+        """log |d network / d user| of each row, which makes a density one in the user's units; 0 where p is none.
+
+        x, rows: the same rows, as the user and as the network has them. Raises UserError where x has no density.
+        """
         if not self.game.decoder.continuous:
             return 0.0
-        n = self.pixels["mask"].sum() if "mask" in self.pixels else np.prod(self.form.shape)
-        return float(n) * math.log(self.form.scaling.scale)
+        scaling, live = self.form.scaling, self.pixels.get("mask", True)
+        if scaling.bend == "maximum":
+            raise UserError("pictures were divided by their maximum, which is not modelled: x has no density here")
+        if n := self.form.beyond(self._raw(x)):
+            raise UserError(f"x holds {n:,} values beyond those that data.clip left, {scaling.limits}: where they were "
+                            "cut off there is no density")  # fmt: skip
+        return np.where(live, scaling.log_slope(rows.numpy()), 0.0).reshape(len(rows), -1).sum(1)
 
     # What the user gives
 
@@ -391,6 +400,18 @@ class Run:
 
     def rows(self, x: Any) -> Tensor:
         """The user's rows in the network's range. Raises UserError for another shape, gaps, what the law excludes."""
+        rows = torch.from_numpy(self.form.to_network(self._raw(x)))
+        if not rows.isfinite().all():
+            raise UserError(f"x holds a value that is not finite, the first at {_first(~rows.isfinite())}")
+        session.check_support(self.game, rows, "x", range(len(rows)))
+        return rows
+
+    def seen(self, x: Any) -> np.ndarray:
+        """The user's rows as a network is shown them, in their units: cut off by data.clip, NaN where masked."""
+        return self.form.to_user(self.rows(x).numpy())
+
+    def _raw(self, x: Any) -> np.ndarray:
+        """The user's rows, of the shape of the data, with gaps filled as theirs were."""
         source = array(x, "x")
         check_numbers(source)
         raw = np.asarray(source.rows(0, source.shape[0]))
@@ -400,13 +421,7 @@ class Run:
         expected = self.form.to_user(np.zeros((1, *self.form.shape), np.float32)).shape[1:]
         if raw.shape[1:] != expected or not len(raw):
             raise UserError(f"x is {raw.shape}: rows of {self.form.name} are (n, {', '.join(map(str, expected))})")
-        rows = torch.from_numpy(self.form.to_network(raw))
-        if "mask" in self.pixels:
-            rows[:, ~torch.from_numpy(self.pixels["mask"])] = 0
-        if not rows.isfinite().all():
-            raise UserError(f"x holds a value that is not finite, the first at {_first(~rows.isfinite())}")
-        session.check_support(self.game, rows, "x", range(len(rows)))
-        return rows
+        return raw
 
     def _live(self) -> Tensor | None:
         """The pixels that are not masked, as the network has them."""

@@ -5,6 +5,7 @@ import json
 import platform
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +27,15 @@ from ludus.callbacks.progress import Progress
 from ludus.callbacks.selection import Judge
 from ludus.callbacks.signals import stopping
 from ludus.callbacks.snapshot import Snapshot
-from ludus.data.condition import check_raw, word
+from ludus.data import layout
+from ludus.data.condition import columns_of, word
+from ludus.data.cuts import WHOLE, Cuts
 from ludus.data.form import Form
 from ludus.data.load import Data
 from ludus.data.load import load as load_data
+from ludus.data.locate import Source
 from ludus.data.sampler import Sampler
+from ludus.data.told import rows_with
 from ludus.doctor.findings import findings
 from ludus.doctor.watch import Doctor
 from ludus.errors import Diverged, Interrupted, UserError
@@ -72,16 +77,34 @@ def read_data(recipe: dict, array: Any = None, conditions: Any = None) -> Data:
     )
 
 
-def prepare(path: Path, recipe: dict, data: Data) -> None:
-    """Writes what a new run folder begins with."""
+def rows_of(run: "Run", place: Source, labels: Source | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The rows of other data, cut as those were that a run was trained on, and what is told of each."""
+    section = run.recipe.get("data", {})
+    cuts = Cuts(*(section.get(key, default) for key, default in WHOLE._asdict().items()))
+    return rows_with(place, labels, cuts, layout.to_user(np.empty((0, *run.form.shape)), run.form.axes).shape[1:])
+
+
+def prepare(path: Path, recipe: dict, data: Data) -> dict:
+    """Writes what a new run folder begins with, and gives the recipe, with what the data have decided."""
     rows = np.random.default_rng(0).permutation(len(data.x))
-    examples = {"x": data.x[rows[:SHOWN]]} | ({} if data.c is None else {"c": data.c[rows[:CONDITIONS]]}) | data.pixels
+    examples = {"x": data.x[rows[:SHOWN]]} | conditions_kept(data, rows) | data.pixels
     folder.write(path / "examples.safetensors", safetensors.numpy.save(examples))
-    unknown = data.c is not None and bool(np.isnan(data.c).any())
+    unknown = data.c is not None and bool(np.isnan(data.told).any())
     kept = {"form": data.form.to_json(), "fingerprint": data.fingerprint, "notes": data.notes, "unknown": unknown}
     folder.write(path / "data.json", json.dumps(kept, indent=1))
-    recipe = recipes.nest({"data.held_out_hash": data.held_out_hash}, recipe)
+    order = {} if data.stream is None else {"data.window": data.stream.blocks.window}
+    recipe = recipes.nest({"data.held_out_hash": data.held_out_hash} | order, recipe)
     folder.write(path / "recipe.toml", recipes.text(recipe))
+    return recipe
+
+
+def conditions_kept(data: Data, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Those of these rows of x, and of others where x are but some of what is trained on."""
+    if data.c is None:
+        return {}
+    c = data.c[rows[:CONDITIONS]]
+    others = [] if data.stream is None else np.random.default_rng(0).permutation(data.n)[: CONDITIONS - len(c)]
+    return {"c": np.concatenate([c, data.told[others]]) if len(others) else c}
 
 
 def clear(path: Path) -> None:
@@ -97,7 +120,8 @@ def kept_data(path: Path) -> dict:
     try:
         kept = json.loads((path / "data.json").read_text(encoding="utf-8"))
         examples = safetensors.numpy.load_file(path / "examples.safetensors")
-        return kept | {"form": Form.from_json(kept["form"]), "examples": examples, "fingerprint": kept["fingerprint"]}
+        form = replace(Form.from_json(kept["form"]), mask=examples.get("mask"))
+        return kept | {"form": form, "examples": examples, "fingerprint": kept["fingerprint"]}
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise UserError(f"data.json or examples.safetensors of {path} is missing or damaged ({error})") from None
 
@@ -129,7 +153,7 @@ def check_labels(recipe: dict, data: Data) -> None:
     """Raises UserError where a method learns classes, and the training rows hold fewer than two labels of one."""
     if recipes.METHODS[recipe["method"]["name"]].needs != "classes" or data.c is None:
         return
-    for label, n in zip(data.form.condition.columns[0].labels, np.nansum(data.c, 0)):
+    for label, n in zip(data.form.condition.columns[0].labels, np.nansum(data.told, 0)):
         if n < 2:
             raise UserError(f"class {label} has {n:.0f} labelled rows to train on, two at least are needed: give more "
                             "labels, or hold none out, --set data.held_out=0")  # fmt: skip
@@ -143,6 +167,13 @@ def same_data(path: Path, data: Data) -> None:
             f"{data.form.name} has changed since {path} began (SHA-256 {kept['fingerprint'][:12]} then, "
             f"{data.fingerprint[:12]} now): put the old data back, or begin a new run"
         )
+
+
+def same_order(path: Path, recipe: dict, data: Data) -> None:
+    """Raises UserError where a run began with all rows in memory, and would now have to read them in blocks."""
+    if data.stream is not None and "window" not in recipe["data"]:
+        raise UserError(f"{path} began with all of {data.form.name} in memory, and they do not fit now: give more, or "
+                        "begin a new run, which reads them in shuffled blocks")  # fmt: skip
 
 
 def device_of(name: str) -> torch.device:
@@ -173,7 +204,7 @@ def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | N
         if event:
             _note(path, {"turn": trainer.turn, "event": f"{event}back to turn {trainer.turn:,}"})
         try:
-            with stopping(trainer):
+            with stopping(trainer), contextlib.closing(trainer.sampler):
                 trainer.run()
             break
         except Diverged as error:
@@ -230,7 +261,8 @@ def trainer_of(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Modul
     check_support(game, x, data.form.name, data.rows)
     if data.form.kind == "images":
         game, x = game.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
-    sampler = Sampler(x, c, seed=seed, **recipes.options(recipe, "sampler"))
+    whole = c if data.stream is None or c is None else torch.from_numpy(data.told).to(device)
+    sampler = Sampler(x, whole, seed, data.stream, **recipes.options(recipe, "sampler"))
     held_x, held_c = data.held_out_x, data.held_out_c
     held = Batch(torch.from_numpy(held_x).to(device), None if held_c is None else torch.from_numpy(held_c).to(device))
     averaging = Averaging(game, **recipes.options(recipe, "averaging"))
@@ -356,10 +388,10 @@ def truth(run: "Run", raw: np.ndarray, n: int, name: str) -> np.ndarray:
     """The user's labels or values of n rows, encoded (n, K)."""
     if run.form.condition is None:
         raise UserError(f"condition {name}: this run on {run.form.name} was trained without one")
-    raw, columns = check_raw(raw, n, name), run.form.condition.columns
-    if raw.shape[1] != len(columns):
-        raise UserError(f"condition {name} has {raw.shape[1]} columns, this run was trained on {len(columns)}")
-    return run.form.condition.encode_rows(raw)
+    given, known = columns_of(raw, n, name), run.form.condition.columns
+    if len(given) != len(known):
+        raise UserError(f"condition {name} has {len(given)} columns, this run was trained on {len(known)}")
+    return run.form.condition.encode_rows(list(given.values()))
 
 
 def verdict(run: "Run", found: Labelled, truth: np.ndarray | None) -> list[str]:
@@ -367,11 +399,9 @@ def verdict(run: "Run", found: Labelled, truth: np.ndarray | None) -> list[str]:
     lines = [str(each) for each in found.temperatures]
     if truth is None:
         return lines or ["values: nothing is known of their error without --condition"]
-    if found.probabilities is None:
-        off = run.form.condition.decode(truth) - found.labels
-        rms = np.sqrt(np.nanmean(np.square(off.reshape(len(off), -1)), 0))
-        return [f"root mean square error {', '.join(f'{each:.4g}' for each in rms)}"]
-    for name, v in labels.verdicts(run.form.condition, found, truth):
+    if rms := labels.errors(run.form.condition, found, truth):
+        lines.append(f"root mean square error {', '.join(f'{each:.4g}' for each in rms)}")
+    for name, v in labels.verdicts(run.form.condition, found, truth) if found.probabilities is not None else ():
         lines += [
             f"{name}error rate {100 * v.error[0]:.2f} ± {100 * v.error[1]:.2f} % of {v.n:,} known labels",
             f"{name}log-loss {v.nll[0]:.4f} ± {v.nll[1]:.4f} nats",
@@ -389,7 +419,7 @@ def classes(run: "Run") -> np.ndarray:
 def unsure(run: "Run", x: np.ndarray, found: Labelled, truth: np.ndarray | None):
     """A figure of the 16 pictures that are labelled least surely, then the 16 most surely, each with its label and its
     confidence; where the true one is another, it stands in brackets."""
-    if run.form.kind == "points" or found.confidence is None or found.confidence.ndim > 1:
+    if run.form.kind == "points" or found.confidence is None or found.labels.ndim > 1:
         raise UserError("a picture shows images by the class of one column: write the others with --out labels.h5")
     order, names = np.argsort(found.confidence, kind="stable"), [word(each)[:12] for each in found.labels]
     rows = order if len(x) <= 32 else np.concatenate([order[:16], order[-16:]])
@@ -415,7 +445,7 @@ def section(run: "Run") -> Section:
     notes = [*run.notes, *events, *run.skipped]
     toml, commands = recipes.text(run.recipe), _commands(run)
     return Section(run.folder.name, facts(run), toml, rows, real, generated, notes, commands, found, again,
-                   _quality(run))  # fmt: skip
+                   _quality(run), run.form.grid, run.form.signal)  # fmt: skip
 
 
 def facts(run: "Run") -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -15,9 +14,10 @@ import numpy as np
 
 from ludus import recipe
 from ludus.callbacks.signals import interrupting
-from ludus.data.raw import size
-from ludus.errors import Interrupted, UserError, unknown
-from ludus.runs.disk import StoreError, refused, sync
+from ludus.data.raw import Axis
+from ludus.data.write import add_axis, nxdata
+from ludus.errors import unknown
+from ludus.runs.growing import becoming, begun
 from ludus.terminal import counting, say
 
 if TYPE_CHECKING:
@@ -53,20 +53,15 @@ def simulate(
     options = arguments(world, settings or {})
     options |= {} if mask is None else {"mask": mask}
     drawn = _world(world, options)  # what is wrong with the settings is said here, once
-    if out.exists():
-        raise UserError(f"{out} exists: remove it, or choose another --out")
     chunk = max(1, CHUNK // (4 * drawn.shape[0] * drawn.shape[1]))
     recorded = json.dumps({"world": world, "n": n, "seed": seed, "chunk": chunk, **options}, sort_keys=True)
-    partial = out.with_name(out.name + ".partial")
-    try:
-        with _opened(partial, recorded, n, drawn, chunk) as file:
-            _fill(file, world, options, seed, n, chunk, processes or len(os.sched_getaffinity(0)))
-        os.replace(partial, out)
-        sync(out.parent)
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped; what is done is in {partial}, and the same command goes on with it") from None
-    except OSError as error:
-        raise refused(f"cannot write {partial}", error) from error
+    needed = n * (4 * drawn.shape[0] * drawn.shape[1] + 100)
+
+    def lay_out(file: "h5py.File") -> None:
+        _lay_out(file, n, drawn, -(-n // chunk))
+
+    with becoming(out) as partial, begun(partial, recorded, needed, lay_out, "simulation", "draw fewer") as file:
+        _fill(file, world, options, seed, n, chunk, processes or len(os.sched_getaffinity(0)))
     return out
 
 
@@ -85,73 +80,23 @@ def _world(world: str, options: dict[str, Any]) -> Any:
     return recipe.load_object(WORLDS[world])(given, **{k: v for k, v in options.items() if k != "mask"})
 
 
-def _opened(partial: Path, recorded: str, n: int, world: Any, chunk: int) -> "h5py.File":
-    """The unfinished file, begun or found. All its places are laid out at once: later writes change no structure."""
-    import h5py
-
-    if partial.exists():
-        try:
-            file = h5py.File(partial, "r+")
-            found = file.attrs.get("recipe")
-        except OSError as error:
-            raise UserError(f"{partial} cannot be gone on with ({str(error).splitlines()[0]}): remove it") from None
-        if found != recorded:
-            file.close()
-            raise UserError(f"{partial} is of another simulation, {found}: finish that one, or remove the file")
-        return file
-    draft, needed = partial.with_name(partial.name + ".new"), n * (4 * world.shape[0] * world.shape[1] + 100)
-    free = shutil.disk_usage(partial.parent).free
-    if needed > free:
-        raise StoreError(f"{partial} needs {size(needed)}, and {size(free)} are free: free some space, or draw fewer")
-    try:
-        _reserve(draft, needed)  # HDF5 takes a full disk badly, so it never meets one
-        with h5py.File(draft, "w") as file:
-            file.attrs["recipe"] = recorded
-            _lay_out(file, n, world, -(-n // chunk))
-        _reserve(draft, draft.stat().st_size)
-        os.replace(draft, partial)
-    finally:
-        draft.unlink(missing_ok=True)
-    return h5py.File(partial, "r+")
-
-
-def _reserve(path: Path, bytes_: int) -> None:
-    """Makes sure of the room on the disk for a whole file, whatever it holds already."""
-    with open(path, "ab") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, bytes_)
-
-
 def _lay_out(file: "h5py.File", n: int, world: Any, chunks: int) -> None:
     """Datasets of their full size, with what NeXus asks for around them; labels are NaN until their rows are there."""
     import h5py
 
-    height, width = world.shape
-    file.attrs.update(NX_class="NXroot", default="entry")
-    entry, at_once = file.create_group("entry"), h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    at_once = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     at_once.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     at_once.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    entry.attrs.update(NX_class="NXentry", default="data")
-    entry["title"] = world.title
-
-    images = file.create_dataset("images", (n, height, width, 1), "f4", dcpl=at_once)
-    images.attrs.update(long_name="intensity, the brightest pixel before noise is 1", units="1")
+    signal = Axis("intensity, the brightest pixel before noise is 1", "1")
+    nxdata(file, "images", (n, *world.shape, 1), "f4", signal=signal, dcpl=at_once)
+    for name, (values, units, along, meaning) in world.axes().items():
+        add_axis(file["entry/data"], name, values, units, along, meaning)
     labels = file.create_dataset("labels", data=np.full((n, len(world.labels)), np.nan, "f4"))
     labels.attrs["columns"] = world.labels
     file.create_dataset("parameters", data=np.full((n, 6), np.nan)).attrs.update(units="meV", **world.columns)
 
-    data = entry.create_group("data")
-    data.attrs.update(NX_class="NXdata", signal="images")
-    data["images"] = images
-    default = [".", ".", ".", "."]
-    for name, (values, units, axes, meaning) in world.axes().items():
-        data[name] = values
-        data[name].attrs.update(units=units, long_name=meaning)
-        data.attrs[f"{name}_indices"] = axes
-        if len(axes) == 1 and default[axes[0]] == ".":
-            default[axes[0]] = name
-    data.attrs["axes"] = default
-
+    entry = file["entry"]
+    entry["title"] = world.title
     process = entry.create_group("process")
     process.attrs["NX_class"] = "NXprocess"
     process["program"], process["version"] = "ludus", version("ludus")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ class Column:
     labels: tuple[int | float | str, ...] = ()
     offset: float = 0.0
     scale: float = 1.0
+    unknown: str = ""  # the label that means that nothing is known, as `word` has it
 
     @property
     def width(self) -> int:
@@ -35,9 +36,11 @@ class Column:
     def encode(self, values: np.ndarray | Sequence[Any]) -> np.ndarray:
         """n labels or numbers -> (n, width) float32; NaN and None are "unknown".
 
-        An empty text is unknown, too. Raises UserError for another class, and for a number that is beyond float32 once
-        scaled.
+        An empty text is unknown, too, and so is the label `unknown`. Raises UserError for another class, and for a
+        number that is beyond float32 once scaled.
         """
+        if self.unknown:
+            values = [None if self.unknown in (word(value), numeral(word(value))) else value for value in values]
         if not self.labels:
             plain = isinstance(values, np.ndarray) and values.dtype.kind in "buif"
             numbers = values.astype(np.float64) if plain else np.array([number(value) for value in values])
@@ -93,7 +96,7 @@ def numeral(text: str) -> str:
 
 def number(value: Any) -> float:
     try:
-        found = math.nan if value is None else float(value)
+        found = math.nan if value is None or word(value) == "" else float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"condition {value!r} is not a number") from error
     if math.isinf(found):
@@ -126,9 +129,12 @@ class Condition:
         encoded = np.concatenate(codes, axis=1)
         return np.repeat(encoded, n, axis=0) if n is not None and len(rows) == 1 else encoded
 
-    def encode_rows(self, raw: np.ndarray) -> np.ndarray:
-        """The user's rows (n, columns) -> (n, K)."""
-        return np.concatenate([column.encode(raw[:, i]) for i, column in enumerate(self.columns)], axis=1)
+    def encode_rows(self, given: Sequence[np.ma.MaskedArray]) -> np.ndarray:
+        """The user's columns (n,), as `columns_of` has them -> (n, K)."""
+        codes = [np.full((len(raw), column.width), np.nan, np.float32) for column, raw in zip(self.columns, given)]
+        for out, column, raw in zip(codes, self.columns, given, strict=True):
+            out[~raw.mask] = column.encode(raw.compressed())
+        return np.concatenate(codes, axis=1)
 
     def parts(self, codes: np.ndarray) -> list[np.ndarray]:
         """What of (n, K) is of each column, (n, width)."""
@@ -157,6 +163,8 @@ class Condition:
     def rows(self, values: Any) -> list[list[Any]]:
         """Whatever was given, as rows of one entry for each column."""
         wide = len(self.columns)
+        if isinstance(values, np.ma.MaskedArray) or (isinstance(values, np.ndarray) and values.dtype.names):
+            values = values.tolist()  # None where it is masked
         if values is None:
             return [[None] * wide]
         if isinstance(values, str):
@@ -175,51 +183,52 @@ class Condition:
         return array.tolist()
 
 
-def fit(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> tuple[Condition, list[str]]:
-    """The encoding of raw conditions (n,) or (n, columns): labels from all rows, mean and sd from the training rows.
+def fit(
+    given: dict[str, np.ma.MaskedArray], train: np.ndarray, kind: str, name: str, unknown: Any = None
+) -> tuple[Condition, list[str]]:
+    """The encoding of columns that `columns_of` gives: labels from all rows, mean and sd from the training rows.
 
     Integers, booleans and strings are classes and floats are values, unless `kind` says so. Returns what to print, too.
     Raises UserError for more than 100 distinct integers (say which), infinite values, or a column without any.
     """
     if kind not in ("auto", "classes", "values"):
         raise UserError(f"condition_kind must be auto, classes or values, not {kind!r}")
-    names = [f"{name}, column {i}" for i in range(raw.shape[1])] if raw.shape[1] > 1 else [name]
-    columns = [column(raw[:, i], train, kind, each) for i, each in enumerate(names)]
-    condition = Condition(tuple(columns))
-    check_budget(f"condition {name}, one-hot,", (len(raw), condition.width), 4)
-    notes = [f"condition {each}: {columns[i]}" for i, each in enumerate(names[:8])]
-    if (gaps := _gaps(raw)).any():
-        how = "NaN" if raw.dtype.kind == "f" else "an empty text"
-        notes.append(f"condition {name}: unknown ({how}) in {int(gaps.any(1).sum()):,} of {len(raw):,} rows")
-    if len(columns) > 8:
-        notes.append(f"condition {name}: and {len(columns) - 8} more columns")
+    known = "" if unknown is None else word(unknown)
+    condition = Condition(tuple(replace(column(raw, train, kind, each), unknown=known) for each, raw in given.items()))
+    n = len(next(iter(given.values())))
+    check_budget(f"condition {name}, one-hot,", (n, condition.width), 4)
+    notes = [f"condition {each}: {made}" for each, made in zip(given, condition.columns[:8])]
+    gaps = np.any([raw.mask for raw in given.values()], axis=0)
+    if gaps.any():
+        kinds = {raw.dtype.kind for raw in given.values()}
+        how = {"f": " (NaN)", "U": " (an empty text)"}.get(kinds.pop(), "") if len(kinds) == 1 else ""
+        notes.append(f"condition {name}: unknown{how} in {int(gaps.sum()):,} of {n:,} rows")
+    if len(given) > 8:
+        notes.append(f"condition {name}: and {len(given) - 8} more columns")
     return condition, notes
 
 
-def column(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> Column:
-    is_float = raw.dtype.kind == "f"
-    if is_float:
-        if np.isinf(raw).any():
-            count = int(np.isinf(raw).sum())
-            raise UserError(f"condition {name} holds {count} infinite values: mark unknown ones as NaN")
-        if np.isnan(raw).all():
-            raise UserError(f"condition {name} is NaN in every row: give those labels or values that are known")
+def column(raw: np.ma.MaskedArray, train: np.ndarray, kind: str, name: str) -> Column:
+    known, is_float, is_text = raw.compressed(), raw.dtype.kind == "f", raw.dtype.kind == "U"
+    if is_float and np.isinf(known).any():
+        count = int(np.isinf(known).sum())
+        raise UserError(f"condition {name} holds {count} infinite values: mark unknown ones as NaN")
+    if not len(known):
+        how = "NaN" if is_float else "empty" if is_text else "unknown"
+        raise UserError(f"condition {name} is {how} in every row: give those labels or values that are known")
     if kind == "classes" or (kind == "auto" and not is_float):
-        known = np.unique(raw[~_gaps(raw)])
-        if not len(known):
-            raise UserError(f"condition {name} is empty in every row: give those labels that are known")
-        if kind == "auto" and len(known) > MANY:
-            which = "classes" if raw.dtype.kind in "US" else "values (or classes)"
+        distinct = np.unique(known)
+        if kind == "auto" and len(distinct) > MANY:
+            which = "classes" if is_text else "values (or classes)"
             raise UserError(
-                f"condition {name} has {len(known)} distinct entries: say --set data.condition_kind={which}"
+                f"condition {name} has {len(distinct)} distinct entries: say --set data.condition_kind={which}"
             )
-        return Column(labels=tuple(label(value) for value in known))
-    if raw.dtype.kind in "US":
+        return Column(labels=tuple(label(value) for value in distinct))
+    if is_text:
         raise UserError(f"condition {name} is text, which cannot be values: leave out condition_kind, or say classes")
-    values = raw[train].astype(np.float64)
-    values = values[~np.isnan(values)]
+    values = raw[train].compressed().astype(np.float64)
     if len(values) == 0:
-        raise UserError(f"condition {name} is NaN in every training row")
+        raise UserError(f"condition {name} is {'NaN' if is_float else 'unknown'} in every training row")
     with np.errstate(over="ignore", invalid="ignore"):  # it is said below
         offset, scale = float(values.mean()), float(values.std())
     if scale <= 1e-12 * np.abs(values).max():  # constant, up to rounding
@@ -230,29 +239,78 @@ def column(raw: np.ndarray, train: np.ndarray, kind: str, name: str) -> Column:
     return Column(offset=offset, scale=scale)
 
 
-def _gaps(raw: np.ndarray) -> np.ndarray:
-    """Where nothing is known: NaN, or an empty text."""
-    if raw.dtype.kind == "f":
-        return np.isnan(raw)
-    return np.char.str_len(np.char.strip(raw)) == 0 if raw.dtype.kind in "US" else np.zeros(raw.shape, bool)
-
-
 def label(value: Any) -> int | float | str:
-    """A label as JSON can keep it: whole numbers and booleans as int, bytes as text."""
+    """A label as JSON can keep it: whole numbers and booleans as int."""
     key = value.item() if isinstance(value, np.generic) else value
-    if isinstance(key, (bool, float)) and key == int(key):
-        return int(key)
-    return key.decode(errors="replace") if isinstance(key, bytes) else key
+    return int(key) if isinstance(key, (bool, float)) and key == int(key) else key
 
 
-def check_raw(raw: np.ndarray, n: int, name: str) -> np.ndarray:
-    """(n, columns). Raises UserError for a wrong length, shape or type."""
-    if raw.ndim not in (1, 2) or (raw.ndim == 2 and raw.shape[1] == 0):
+def columns_of(raw: np.ndarray, n: int, name: str, unknown: Any = None) -> dict[str, np.ma.MaskedArray]:
+    """The user's conditions, (n,), (n, columns) or records, as columns (n,) by their names.
+
+    They are masked where nothing is known: where they were, at NaN, an empty text, and the label `unknown`. Raises
+    UserError for a wrong length, shape or type.
+    """
+    if raw.dtype.names and raw.ndim == 1:
+        found = {f"{name}, {each}": raw[each] for each in raw.dtype.names}
+    elif raw.ndim == 2 and raw.shape[1] > 1:
+        found = {f"{name}, column {i}": raw[:, i] for i in range(raw.shape[1])}
+    elif raw.ndim in (1, 2) and raw.shape[1:] != (0,):
+        found = {name: raw.reshape(-1)}
+    else:
         raise UserError(f"condition {name} has shape {raw.shape}: it must be (n,) or (n, columns)")
     if len(raw) != n:
         raise UserError(f"condition {name} has {len(raw):,} rows, but the data have {n:,}")
-    if raw.dtype.kind not in "buifUS":
-        raise UserError(f"condition {name} has type {raw.dtype}: it must be numbers or text")
-    if raw.dtype.kind == "f" and raw.dtype.itemsize > 8:
-        raise UserError(f"condition {name} has type {raw.dtype}: convert it to float64")
-    return raw[:, None] if raw.ndim == 1 else raw
+    return {each: _marked(values, each, unknown) for each, values in found.items()}
+
+
+def _marked(raw: np.ndarray, name: str, unknown: Any) -> np.ma.MaskedArray:
+    """A column of numbers or text, masked where nothing is known."""
+    values, gaps = np.ma.getdata(raw), np.ma.getmaskarray(raw)
+    if values.dtype.kind not in "buifUS" or values.ndim != 1:
+        raise UserError(f"condition {name} has type {values.dtype}: it must be numbers or text")
+    if values.dtype.kind == "f" and values.dtype.itemsize > 8:
+        raise UserError(f"condition {name} has type {values.dtype}: convert it to float64")
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind == "U":
+        values = np.char.strip(values)
+        gaps = gaps | (values == "")
+    if values.dtype.kind == "f":
+        gaps = gaps | np.isnan(values)
+    if unknown is not None and len(values):
+        distinct, which = np.unique(values, return_inverse=True)
+        gaps = gaps | np.array([word(value) == word(unknown) for value in distinct])[which]
+    return np.ma.MaskedArray(values, gaps)
+
+
+def side_by_side(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Columns (n,) by their names as records; an only one as it is."""
+    if len(columns) == 1:
+        return next(iter(columns.values()))
+    n = len(next(iter(columns.values())))
+    out = np.ma.zeros(n, [(name, values.dtype) for name, values in columns.items()])
+    for name, values in columns.items():
+        out[name] = values
+    return out
+
+
+def plain(values: np.ndarray, name: str) -> np.ma.MaskedArray:
+    """A column of Python's objects as numbers or text, masked at None and NaN. Raises UserError for other objects."""
+    gaps = np.array([_nothing(value) for value in values], bool)
+    try:
+        known = np.array(values[~gaps].tolist())
+    except ValueError:  # lists of different lengths
+        known = values[~gaps]
+    if known.ndim != 1 or known.dtype.hasobject:
+        raise UserError(f"{name} holds Python objects ({type(values[~gaps][0]).__name__}): give numbers or text")
+    out = np.ma.MaskedArray(np.zeros(len(values), known.dtype), gaps)
+    out[~gaps] = known
+    return out
+
+
+def _nothing(value: Any) -> bool:
+    """None, NaN, masked, or the NA of pandas, which is not imported for that."""
+    if isinstance(value, (float, np.floating)):
+        return math.isnan(value)
+    return value is None or value is np.ma.masked or type(value).__name__ == "NAType"

@@ -1,17 +1,19 @@
 """The way between the user's data and the network's, without the data: what a run keeps to give samples back."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ludus.data import layout
 from ludus.data.condition import Column, Condition
-from ludus.data.raw import BLOCK, UNNAMED, Axis
+from ludus.data.raw import UNNAMED, Axis
 from ludus.data.scaling import Scaling
 from ludus.errors import UserError
+
+CACHED = 1 << 17  # values that are converted together: as many as stay in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,17 @@ class Form:
     condition: Condition | None = None
     grid: tuple[Axis, ...] = ()  # of height and width, or of the columns of points; nothing where none is known
     signal: Axis = UNNAMED  # name and unit of the values
+    mask: np.ndarray | None = field(default=None, compare=False)  # as `shape`, False where there is no detector
 
     @property
     def kind(self) -> str:
         """ "images" or "points"."""
         return "points" if self.axes in ("ND", "N") else "images"
+
+    @property
+    def measure(self) -> str:
+        """What the values are, with their unit, as pictures say it."""
+        return self.signal.label if self.signal.unit else f"{self.signal.name} in the data's units".strip()
 
     @property
     def bounded(self) -> bool:
@@ -47,32 +55,60 @@ class Form:
         columns = self.condition.columns if self.condition else ()
         return len(columns[0].labels) if len(columns) == 1 else 0
 
-    def to_network(self, raw: np.ndarray) -> np.ndarray:
-        """The user's rows -> float32 (n, C, H, W) or (n, D) in the network's range."""
+    def to_network(
+        self, raw: np.ndarray, numbers: Sequence[int] | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The user's rows -> float32 (n, C, H, W) or (n, D) in the network's range, 0 where there is no detector.
+
+        Raises UserError for a row that cannot be scaled; numbers: of the rows, to name it by.    out: is written to.
+        """
         raw = np.asarray(raw)
-        out = np.empty((len(raw), *self.shape), np.float32)
+        out = np.empty((len(raw), *self.shape), np.float32) if out is None else out
         for rows in self._blocks(len(raw)):
-            out[rows] = self.scaling.apply(layout.to_network(raw[rows], self.axes))
+            x = layout.to_network(raw[rows], self.axes)
+            x = x if self.mask is None else np.where(self.mask, x, np.nan)
+            self.scaling.check(x, self.name, range(len(raw))[rows] if numbers is None else numbers[rows])
+            self.scaling.apply(x, out[rows])
+        if self.mask is not None:
+            out[:, ~self.mask] = 0
         return out
 
+    def beyond(self, raw: np.ndarray) -> int:
+        """How many of the user's values are cut off by the scaling, where there is a detector."""
+        found = self.scaling.beyond(layout.to_network(raw, self.axes))
+        return int((found if self.mask is None else found & self.mask).sum())
+
     def to_user(self, x: np.ndarray) -> np.ndarray:
-        """(n, C, H, W) or (n, D) in the network's range -> float32 in the user's units, shape and axis order."""
-        x = np.asarray(x)
-        out = np.empty((len(x), *self.shape), np.float32)
-        for rows in self._blocks(len(x)):
-            out[rows] = self.scaling.undo(x[rows])
+        """(n, C, H, W) or (n, D) in the network's range -> float32 in the user's units, shape and axis order, NaN where
+        there is no detector."""
+        out = self._undone(x)
+        if self.mask is not None:
+            out[:, ~self.mask] = np.nan
         return np.ascontiguousarray(layout.to_user(out, self.axes))
 
     def in_units(self, x: np.ndarray) -> np.ndarray:
-        """(n, C, H, W) or (n, D) in the network's range -> float32 (n, H, W, C) or (n, D) in the user's units."""
+        """(n, C, H, W) or (n, D) in the network's range -> float32 (n, H, W, C) or (n, D) in the user's units.
+
+        Where there is no detector, images hold the mean of the other pixels of their channel, which stands out nowhere,
+        and points 0: what measures them takes no NaN.
+        """
+        out = self._undone(x)
+        if self.mask is not None:
+            out[:, ~self.mask] = 0
+        if self.mask is not None and self.kind == "images":
+            mean = out.sum((2, 3)) / np.maximum(self.mask.sum((1, 2)), 1)
+            np.copyto(out, mean[:, :, None, None], where=~self.mask)
+        return np.moveaxis(out, 1, -1) if self.kind == "images" else out
+
+    def _undone(self, x: np.ndarray) -> np.ndarray:
         x = np.asarray(x)
         out = np.empty((len(x), *self.shape), np.float32)
         for rows in self._blocks(len(x)):
             out[rows] = self.scaling.undo(x[rows])
-        return np.moveaxis(out, 1, -1) if self.kind == "images" else out
+        return out
 
     def _blocks(self, n: int) -> Iterator[slice]:
-        step = max(1, BLOCK // (8 * math.prod(self.shape)))
+        step = max(1, CACHED // math.prod(self.shape))
         return (slice(start, start + step) for start in range(0, n, step))
 
     def pictures(self, x: np.ndarray) -> np.ndarray:
@@ -91,17 +127,19 @@ class Form:
         return self.condition.encode(values, n)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        kept = asdict(replace(self, mask=None))  # a run keeps that among its examples
+        return {key: value for key, value in kept.items() if key != "mask"}
 
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> "Form":
-        scaling, condition = kept["scaling"], kept["condition"]
+        condition = kept["condition"]
+        scaling = {key: tuple(value) if isinstance(value, list) else value for key, value in kept["scaling"].items()}
         columns = [Column(**{**each, "labels": tuple(each["labels"])}) for each in (condition or {}).get("columns", [])]
         return cls(
             name=kept["name"],
             axes=kept["axes"],
             shape=tuple(kept["shape"]),
-            scaling=Scaling(**{**scaling, "offset": tuple(scaling["offset"])}),
+            scaling=Scaling(**scaling),
             condition=Condition(tuple(columns)) if columns else None,
             grid=tuple(Axis(**{**each, "values": tuple(each["values"])}) for each in kept.get("grid", [])),
             signal=Axis(**{**kept.get("signal", {}), "values": ()}),

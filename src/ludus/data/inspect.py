@@ -6,16 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ludus.data import layout
+from ludus.data import layout, rates
+from ludus.data.cuts import Cuts
 from ludus.data.layout import words
 from ludus.data.load import located, reading
 from ludus.data.locate import Source
-from ludus.data.raw import Raw, check_budget, size, times
-from ludus.data.rows import Survey, look
+from ludus.data.raw import UNNAMED, Axis, Raw, check_budget, size, times
+from ludus.data.rows import Survey, fill_of, look
 from ludus.data.sources import check_numbers, reader
 from ludus.errors import UserError
 
-LOOK = 1 << 30  # bytes that are read at most, so that the answer to a terabyte comes soon
+LOOK = 256 << 20  # bytes that are looked at, at most, so that the answer to a terabyte comes soon
+DRAWN = 1 << 21  # values at most, but of 4 pictures all
 
 
 class Description(NamedTuple):
@@ -23,28 +25,41 @@ class Description(NamedTuple):
 
     lines: list[str]
     rows: np.ndarray | None
+    grid: tuple[Axis, ...] = ()  # of height and width, and what is known of the values
+    signal: Axis = UNNAMED
 
 
-def describe(source: Any, channels: str = "auto", download: bool = False) -> Description:
-    """Shape, type, range, gaps, storage and proposed layout of a source, the command to train on it, and some rows.
+def describe(
+    source: Any, channels: str = "auto", download: bool = False, *, panels: str = "", tiles: str = "",
+    nan: str = "refuse",
+) -> Description:  # fmt: skip
+    """Shape, type, axes, range, gaps, storage and proposed layout of a source that is cut as asked, the command to
+    train on it, and some rows.
 
-    A file of several arrays is listed. Raises UserError only for what cannot be read at all, and for unknown
-    `channels`.
+    A file of several arrays is listed. Raises UserError only for what cannot be read or cut at all, and for unknown
+    `channels` and `nan`.
     """
     layout.check_channels(channels)
+    fill_of(nan)
     place, _ = located(source, None, download)
     listed = contents(place) if place else []
     if listed:
         return Description(listed, None)
-    with reading(place, source, "the array", None, 0, download) as raw:
+    with reading(place, source, "the array", None, 0, download, Cuts(panels, tiles, channels)) as raw:
         check_numbers(raw)
-        row = math.prod(raw.shape[1:]) * raw.dtype.itemsize
         check_budget(f"{raw.name} (one row)", raw.shape[1:], 8)
-        stop = min(raw.shape[0], max(1, LOOK // max(1, row)))
+        stop, speed = min(raw.shape[0], max(1, LOOK // raw.row)), None
+        if place is not None and place.is_file and raw.shape[0] * raw.row > rates.LEAST:
+            speed = rates.rates(raw)
+            stop = min(stop, max(64, int(2 * speed.rows if math.isnan(speed.blocks) else 2 * speed.blocks)))
         survey = look(raw, stop)
-        lines = [*facts(raw, survey), *proposal(raw, survey, channels, place)]
+        asked = {"channels": "" if channels == "auto" else channels, "panels": panels, "tiles": tiles,
+                 "nan": "" if nan == "refuse" else nan}  # fmt: skip
+        said = rates.words(raw, speed) if speed else []
+        lines = [*facts(raw, survey), *said, *proposal(raw, survey, channels, place, asked)]
         axes = guess(raw.shape, channels)
-        return Description(lines, shown(raw, axes, stop) if axes else None)
+        rows = shown(raw, axes, stop) if axes else None
+        return Description(lines, rows, layout.grid(raw.axes, axes) if axes else (), raw.signal)
 
 
 def contents(place: Source) -> list[str]:
@@ -58,6 +73,9 @@ def facts(raw: Raw, survey: Survey) -> list[str]:
     part = "" if looked == raw.shape[0] else f" (first {looked:,} rows)"
     return [
         f"{raw.name}: {times(raw.shape)} {raw.dtype}",
+        *(f"axis {i}: {axis.over(n)}" for i, (axis, n) in enumerate(zip(raw.axes, raw.shape)) if axis != UNNAMED),
+        *([f"values: {raw.signal.label}"] if raw.signal.label else []),
+        *raw.notes,
         f"{size(math.prod(raw.shape) * raw.dtype.itemsize)} as it is, {size(4 * math.prod(raw.shape))} in training",
         f"storage: {raw.storage}",
         f"range{part}: {survey.span}",
@@ -65,20 +83,32 @@ def facts(raw: Raw, survey: Survey) -> list[str]:
     ]
 
 
-def proposal(raw: Raw, survey: Survey, channels: str, place: Source | None) -> list[str]:
-    """How it would be read, and the command that does."""
-    extra = [] if channels == "auto" else ["--channels", channels]
+def conditions(raw: Raw) -> list[str]:
+    """What the data say of each of their rows themselves."""
+    names = [f":{name}" for name in raw.own]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return [f"conditions that it holds: {', '.join(names[:8])}{more}"] if names else []
+
+
+def proposal(raw: Raw, survey: Survey, channels: str, place: Source | None, asked: dict[str, str]) -> list[str]:
+    """How it would be read, and the command that does; asked: its options, as they were given."""
     try:
         axes = layout.axes(raw.shape, channels, raw.name)
         lines = [words(axes, layout.network_shape(raw.shape, axes))]
     except UserError as error:
         lines = [str(error)]
-        extra = ["--channels", "last"] if len(raw.shape) == 4 else []
-    extra += ["--nan", "drop"] if survey.bad.any() else []
-    if not survey.low < survey.high:
+        asked = asked | ({"channels": "last"} if len(raw.shape) == 4 else {})
+    lines += conditions(raw)
+    named = [axis.name for axis in raw.axes[1:] if axis.name]
+    if len(raw.shape) > 2 and raw.axes and raw.axes[0].name and named and not asked["panels"]:
+        first, last = raw.axes[0].name, named[-1]
+        lines.append(f"each step along {first} is a row: --panels {last} makes it one along {last}")
+    asked = asked | ({"nan": "mask" if survey.bad.all() else "drop"} if survey.bad.any() and not asked["nan"] else {})
+    if not survey.low < survey.high and len(survey.bad) == raw.shape[0]:
         return [*lines, "nothing to train on: no two values differ"]
     if place is not None and len(raw.shape) <= 4:
         name = raw.name if place.is_file else place.text
+        extra = [part for key, value in asked.items() if value for part in (f"--{key}", value)]
         lines.append(f"to train: {shlex.join(['ludus', 'train', 'r3gan', '--data', name, *extra])}")
     return lines
 
@@ -97,4 +127,5 @@ def shown(raw: Raw, axes: str, stop: int) -> np.ndarray:
     """The first rows, as they are drawn, in the user's units."""
     if axes in ("N", "ND"):
         return layout.to_network(np.asarray(raw.rows(0, min(5000, stop)), np.float32), axes)
-    return layout.pictures(np.asarray(raw.rows(0, min(64, stop)), np.float32), axes)
+    few = max(4, min(64, DRAWN // math.prod(raw.shape[1:])))
+    return layout.pictures(np.asarray(raw.rows(0, min(few, stop)), np.float32), axes)

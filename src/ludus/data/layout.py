@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ludus.data.raw import Axis
+from ludus.data.raw import UNNAMED, Axis
 from ludus.errors import UserError, unknown
 
 CHANNELS = ("auto", "first", "last", "none")
@@ -53,6 +53,13 @@ def grid(known: tuple[Axis, ...], axes: str) -> tuple[Axis, ...]:
     if not known or axes == "N":
         return ()
     return {"NHWC": known[1:3], "NCHW": known[2:4]}.get(axes, known[1:])
+
+
+def user_axes(grid: tuple[Axis, ...], axes: str) -> tuple[Axis, ...]:
+    """The way back from `grid`: an axis for each of the user's, rows first; nothing where none is known."""
+    if not grid:
+        return ()
+    return {"NHWC": (UNNAMED, *grid, UNNAMED), "NCHW": (UNNAMED, UNNAMED, *grid)}.get(axes, (UNNAMED, *grid))
 
 
 def to_network(x: np.ndarray, axes: str) -> np.ndarray:

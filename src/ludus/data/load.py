@@ -7,6 +7,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,26 +17,40 @@ from ludus.data import layout, locate, scaling
 from ludus.data.cuts import WHOLE, Cuts, cut
 from ludus.data.form import Form
 from ludus.data.locate import Source
-from ludus.data.raw import Raw, check_budget, in_memory, times
-from ludus.data.rows import FEWEST, Survey, fill_of, look, pick, split, together, usable
+from ludus.data.raw import Raw, check_budget, size, times
+from ludus.data.rows import FEWEST, Survey, extremes, fill_of, look, passing, pick, split, together, usable
 from ludus.data.sources import DRAWS, array, check_numbers, opened
-from ludus.errors import UserError, unknown
+from ludus.data.stream import Stream, blocks_of, fits, memory_of, placed
+from ludus.data.told import conditions_of
+from ludus.errors import UserError
+from ludus.ranges import Count
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
     """Data in the network's range, and the way back."""
 
-    x: np.ndarray  # (n, C, H, W) or (n, D) float32: the training rows
+    x: np.ndarray  # (n, C, H, W) or (n, D) float32: the training rows, or some of them where there is a `stream`
     c: np.ndarray | None  # (n, K) float32, NaN = unknown
-    held_out_x: np.ndarray  # the rows that are never trained on
+    held_out_x: np.ndarray  # rows that are never trained on
     held_out_c: np.ndarray | None
     form: Form
     fingerprint: str  # SHA-256 of the raw content, shape and type, and of the condition's
     held_out_hash: str  # SHA-256 of the held-out rows' numbers and the fingerprint
     notes: list[str] = field(default_factory=list)  # what was done, a line each
     pixels: dict[str, np.ndarray] = field(default_factory=dict)  # "mask", bool, and "sigma", float32, as `form.shape`
-    rows: np.ndarray = field(default_factory=lambda: np.arange(0))  # where the training rows stood in the source
+    rows: np.ndarray = field(default_factory=lambda: np.arange(0))  # where those of x stood in the source
+    stream: Stream | None = None  # all training rows, where they are larger than memory
+
+    @property
+    def n(self) -> int:
+        """How many rows are trained on."""
+        return len(self.x if self.stream is None else self.stream)
+
+    @property
+    def told(self) -> np.ndarray | None:
+        """The conditions of all rows that are trained on, (n, K)."""
+        return self.c if self.stream is None else self.stream.c
 
 
 def load(
@@ -44,8 +59,10 @@ def load(
     seed: int = 0,
     *,
     channels: Literal["auto", "first", "last", "none"] = "auto",
-    scaling: Literal["auto", "minmax", "standard", "none"] = "auto",
+    scaling: Literal["auto", "minmax", "standard", "none", "log1p", "asinh", "maximum"] = "auto",
+    clip: str = "",
     condition_kind: Literal["auto", "classes", "values"] = "auto",
+    unknown: int | float | str | None = None,
     nan: str = "refuse",
     n: int | None = None,
     held_out: float = 0.1,
@@ -55,50 +72,64 @@ def load(
     panels: str = "",
     tiles: str = "",
     weakest: float | None = None,
+    memory: str = "auto",
+    window: Count | None = None,
 ) -> Data:
     """Data from `source`: an array in memory, or the text of a file, MNIST, digits or a world (`locate.check`).
 
     `condition` is one too, (n,) or (n, columns): integers and text are classes, floats are values, unless
-    `condition_kind` says so. Values that are not finite are refused unless `nan` is "drop" (their rows) or "fill=V".
-    `n` is how many rows to draw from a world, or to pick at random of other data. y = (x - offset) / `scaling` is
-    fitted on the training rows: "minmax" to [-1, 1] (pictures), "standard" to mean 0 and standard deviation 1
-    (points). A share `held_out` is set apart by the seed. `mask` names an array of the shape of one row, 0 where there
-    is no detector: what the data hold there is put to the middle of the range. `sigma` names one of standard deviations
-    in the data's units, for decoder.sigma=given. `panels` and `tiles` cut rows from volumes and large frames, as `Cuts`
-    says; rows whose maximum is not above `weakest`, in the data's units, are dropped. A condition `:NAME` is what the
-    data's own file says of each row. Raises UserError for whatever cannot be used.
+    `condition_kind` says so; what is not known is NaN, empty, masked, or the label `unknown`. Values that are not
+    finite are refused unless `nan` is "drop" (their rows), "mask" (those pixels in all rows) or "fill=V". `n` is how
+    many rows to draw from a world, or to pick at random of other data. y = (g(x) - offset) / scale is
+    fitted on the training rows, g by `scaling` as `Scaling` has it: "minmax" to [-1, 1] (pictures), "standard" to mean
+    0 and standard deviation 1 (points), both linear; "log1p", "asinh" or each picture's "maximum" before that. x is cut
+    off at the percentiles `clip` of the training values first, "0.1,99.9". A share `held_out` is set apart by the seed.
+    `mask` names an array of the shape of one row, 0 where there is no detector: what the data hold there is looked at
+    nowhere, and is 0 in the network's range. `sigma` names one of standard deviations in the data's units, for
+    decoder.sigma=given. `panels` and `tiles` cut rows from volumes and large frames, as `Cuts` says; rows whose maximum
+    is not above `weakest`, in the data's units, are dropped. A condition `:NAME` is what the data's own file says of
+    each row. Rows that do not fit in `memory` ("4GB"; "auto" is half of what is free) stay in their file, and are read
+    in shuffled blocks, a `window` of so many rows at a time: chosen to fit, and kept by a run, so that it goes on in
+    the same order. Raises UserError for whatever cannot be used.
     """
-    check_options(scaling, n, held_out, seed)
+    check_options(scaling, clip, n, held_out, seed)
     seed = int(seed)  # torch takes no integers of NumPy's
     fill = fill_of(nan)
     place, labels = located(source, condition, download)
     drawn = place is not None and place.kind == "world"
-    with reading(place, source, "the array", n, seed, download, Cuts(panels, tiles)) as raw:
+    cuts, most = Cuts(panels, tiles, channels), memory_of(memory)
+    with reading(place, source, "the array", n, seed, download, cuts) as raw:
         check_numbers(raw)
-        used = min(raw.shape[0], n or raw.shape[0])
-        check_budget(raw.name, (used, *raw.shape[1:]), 4, "pick fewer rows at random with --set data.n=1000")
+        check_written(raw)
+        if not fits(raw, min(raw.shape[0], n or raw.shape[0]), most):
+            blocks_of(raw, most, window)  # says that it is too large before it is read
+        given = None if condition is None else conditions_of(raw, labels, condition, n, seed, download)
         axes = layout.axes(raw.shape, channels, raw.name)
         told = {"mask": mask, "sigma": sigma}
         known = {name: of_a_row(text, raw, axes, name) for name, text in told.items() if text is not None}
-        check_known(known)
         survey = look(raw, mask=known.get("mask"))
         rows = usable(survey, nan, raw.name, weakest)
         if fill is not None and raw.dtype.kind == "f" and abs(fill) > float(np.finfo(raw.dtype).max):
             raise UserError(f"nan = {nan!r}: {raw.name} is {raw.dtype}, which cannot hold this value")
         rows = rows if n is None or drawn else pick(rows, n, seed, raw.name)
-        train, held = split(rows, held_out, seed, raw.name, raw.group)
-        mend = mender(raw, fill, known.get("mask"), (survey.low + survey.high) / 2)
+        known |= {"mask": without_gaps(raw, rows, survey, known.get("mask"))} if nan == "mask" else {}
+        check_known(known)
+        train, held = split(rows, held_out, seed, raw.name, raw.alike)
+        mend = mender(raw, fill)
+        filled = None if fill is None else float(np.float64(fill).astype(raw.dtype))
+        ends = extremes(survey, train, filled) if nan != "mask" else None
+        scaled, about = fitted(raw, train, mend, axes, scaling, clip, known.get("mask"), seed, ends)
+        pixels = {name: layout.to_network(each[None], axes)[0] for name, each in known.items()}
         form = Form(
-            raw.name, axes, layout.network_shape(raw.shape, axes), fitted(raw, train, mend, axes, scaling),
-            grid=layout.grid(raw.axes, axes), signal=raw.signal,
+            raw.name, axes, layout.network_shape(raw.shape, axes), scaled, grid=layout.grid(raw.axes, axes),
+            signal=scaled.signal(raw.signal), mask=pixels.get("mask"),
         )  # fmt: skip
-        x, held_out_x = converted(raw, (train, held), mend, form)
-    pixels = {name: layout.to_network(each[None], axes)[0] for name, each in known.items()}
-    notes = read_notes(raw, survey, form, nan)
+        blocks, kept = placed(raw, (train, held), most, window, seed)
+        x, held_out_x = converted(raw, kept, mend, form)
+    notes = [*read_notes(raw, survey, form, nan), *about]
     if weakest is not None:
         notes.append(f"dropped as weak: {(survey.peaks <= weakest).sum():,} rows without a value above {weakest:g}")
-    if mask is not None:
-        x[:, ~pixels["mask"]] = held_out_x[:, ~pixels["mask"]] = 0
+    if "mask" in pixels:
         notes.append(f"masked: {(~pixels['mask']).sum():,} of {pixels['mask'].size:,} pixels")
     if n is not None and not drawn:
         notes.append(f"picked {n:,} of {raw.shape[0]:,} rows at random (seed {seed})")
@@ -106,15 +137,30 @@ def load(
     # a world's floats may differ in the last bit between processors: what defines them is hashed
     fingerprint = sha(f"{raw.name} n={raw.shape[0]} seed={seed}") if drawn else survey.digest
     c = held_out_c = None
-    if condition is not None:
-        with conditions_of(raw, labels, condition, n, seed, download) as told:
-            digest, encoding, (c, held_out_c), more = encoded(told, raw.shape[0], (train, held), condition_kind)
+    if given is not None:
+        digest, encoding, (c, held_out_c), more = encoded(given, raw.shape[0], (train, held), condition_kind, unknown)
         form, notes = replace(form, condition=encoding), [*notes, *more]
-        fingerprint = sha(fingerprint, told.name if drawn and labels and not labels.is_file else digest)
+        fingerprint = sha(fingerprint, given.name if drawn and labels and not labels.is_file else digest)
     for each in known.values():
         fingerprint = sha(fingerprint, each.tobytes())
     held_out_hash = sha(held.astype("<i8").tobytes(), fingerprint)
-    return Data(x, c, held_out_x, held_out_c, form, fingerprint, held_out_hash, notes, pixels, train)
+    stream = None
+    if blocks:
+        notes.append(f"larger than the memory of {size(most)}: {blocks}; {len(x):,} of {len(train):,} training rows "
+                     f"and {len(held_out_x):,} of {len(held):,} held out are looked at")  # fmt: skip
+        again = partial(reading, place, source, "the array", n, seed, download, cuts)
+        arrived = lambda block, out: form.to_network(mend(block), out=out)  # noqa: E731
+        stream = Stream(raw.name, again, train, blocks, form.shape, arrived, c)
+        if c is not None:
+            c, held_out_c = c[np.searchsorted(train, kept[0])], held_out_c[np.searchsorted(held, kept[1])]
+    return Data(x, c, held_out_x, held_out_c, form, fingerprint, held_out_hash, notes, pixels, kept[0], stream)
+
+
+def check_written(raw: Raw) -> None:
+    """Raises UserError for a dataset of which there is only what was declared."""
+    if raw.stored == 0:
+        raise UserError(f"{raw.name} declares {times(raw.shape)} values, {size(raw.shape[0] * raw.row)}, and holds "
+                        "none: it was never written")  # fmt: skip
 
 
 def of_a_row(text: str, raw: Raw, axes: str, name: str) -> np.ndarray:
@@ -149,12 +195,28 @@ def check_known(known: dict[str, np.ndarray]) -> None:
     known["sigma"] = sigma
 
 
-def mender(raw: Raw, fill: float | None, mask: np.ndarray | None, middle: float) -> Callable[[np.ndarray], np.ndarray]:
-    """What is done to the gaps, and where the mask is False, of rows in the source's units."""
+def without_gaps(raw: Raw, rows: np.ndarray, survey: Survey, mask: np.ndarray | None) -> np.ndarray:
+    """A mask that is also False where any of the rows holds a value that is not finite.
+
+    Raises UserError where hardly a pixel would be left: the gaps are then not those of a detector.
+    """
+    mask = np.ones(raw.shape[1:], bool) if mask is None else mask
+    gappy = rows[survey.bad[rows]]
+    found = mask.copy()
+    for block in chosen(raw, gappy, np.isfinite):
+        found &= block.all(0)
+    if found.sum() < mask.sum() / 10:
+        raise UserError(
+            f"{raw.name}: --nan mask would leave {found.sum():,} of {mask.sum():,} pixels, as {len(gappy):,} rows have "
+            "gaps in different places: say --nan drop (those rows) or --nan fill=0 (another value)"
+        )
+    return found
+
+
+def mender(raw: Raw, fill: float | None) -> Callable[[np.ndarray], np.ndarray]:
+    """What is done to the gaps of rows in the source's units."""
 
     def mend(block: np.ndarray) -> np.ndarray:
-        if mask is not None:
-            block = np.where(mask, block, middle)
         if fill is not None and raw.dtype.kind == "f":
             block = np.where(np.isfinite(block), block, fill)
         return block
@@ -162,9 +224,8 @@ def mender(raw: Raw, fill: float | None, mask: np.ndarray | None, middle: float)
     return mend
 
 
-def check_options(scaling: str, n: int | None, held_out: float, seed: int) -> None:
-    if scaling not in ("auto", "minmax", "standard", "none"):
-        raise UserError(f"scaling must be auto, minmax, standard or none, not {scaling!r}")
+def check_options(kind: str, clip: str, n: int | None, held_out: float, seed: int) -> None:
+    scaling.check(kind, clip)
     if n is not None and n < FEWEST:
         raise UserError(f"n = {n}: at least {FEWEST} rows are needed")
     if not 0 <= held_out < 1:
@@ -189,27 +250,6 @@ def located(source: Any, condition: Any, download: bool = False) -> tuple[Source
 
 
 @contextlib.contextmanager
-def conditions_of(
-    raw: Raw, labels: Source | None, given: Any, n: int | None, seed: int, download: bool
-) -> Iterator[Raw]:
-    """The conditions, one of each row: those of a frame or volume are those of all rows that were cut from it."""
-    if labels is not None and labels.kind == "own":
-        yield own(raw, labels.part)
-        return
-    with reading(labels, given, "the array of conditions", n, seed, download) as told:
-        if raw.group > 1 and told.shape and told.shape[0] * raw.group == raw.shape[0]:
-            told = in_memory(told.name, np.repeat(told.rows(0, told.shape[0]), raw.group, 0), told.storage)
-        yield told
-
-
-def own(raw: Raw, name: str) -> Raw:
-    """What the data's own file says of each row."""
-    if name not in raw.own:
-        raise unknown(f"condition of {raw.name}:", f":{name}", [f":{each}" for each in raw.own])
-    return in_memory(f"{raw.name} :{name}", raw.own[name])
-
-
-@contextlib.contextmanager
 def reading(
     place: Source | None, given: Any, name: str, n: int | None, seed: int, download: bool = False, cuts: Cuts = WHOLE
 ) -> Iterator[Raw]:
@@ -223,23 +263,45 @@ def reading(
         yield raw
 
 
-def chosen(raw: Raw, rows: np.ndarray, mend: Callable) -> Iterator[np.ndarray]:
-    """The rows with these numbers (ascending), block by block, mended."""
-    for start, block in raw.blocks():
-        first, last = np.searchsorted(rows, [start, start + len(block)])
-        if last - first < len(block):
-            block = block[rows[first:last] - start]
-        if len(block):
-            yield mend(block)
+def chosen(raw: Raw, rows: np.ndarray, mend: Callable, what: str = "read") -> Iterator[np.ndarray]:
+    """The rows with these numbers (ascending), block by block, mended; what: is done with them."""
+    for start, stop in passing(raw, raw.shape[0], len(rows), what):
+        first, last = np.searchsorted(rows, [start, stop])
+        if first < last:
+            block = raw.rows(start, stop)
+            yield mend(block if last - first == len(block) else block[rows[first:last] - start])
 
 
-def fitted(raw: Raw, train: np.ndarray, mend: Callable, axes: str, kind: str) -> scaling.Scaling:
-    """The scaling of the training rows: one offset for pictures, one per dimension for points."""
+def fitted(
+    raw: Raw, train: np.ndarray, mend: Callable, axes: str, kind: str, clip: str, mask: np.ndarray | None, seed: int,
+    ends: np.ndarray | None = None,
+) -> tuple[scaling.Scaling, list[str]]:
+    """The scaling of the training rows, where there is a detector, and what to say of how it was found: one offset for
+    pictures, one per dimension for points. ends: the lowest and the highest value of each, if known: then nothing is
+    read where these are enough."""
     points = axes in ("N", "ND")
-    if kind == "auto":
-        kind = "standard" if points else "minmax"
-    wide = raw.shape[1] if axes == "ND" else 1
-    return scaling.fit(kind, (block.reshape(-1, wide) for block in chosen(raw, train, mend)), raw.name)
+    if points and kind == "maximum":
+        raise UserError(f"{raw.name} are points, and scaling=maximum divides pictures by their own: standard or asinh")
+    notes, values = [], np.empty(0)
+
+    def live(rows: np.ndarray) -> Iterator[np.ndarray]:
+        for block in chosen(raw, rows, mend, "read for the scaling"):
+            yield block.reshape(len(block), -1) if mask is None else block[:, mask]
+
+    if scaling.needs_values(kind, clip):
+        some, most = train, max(1, scaling.VALUES // int(math.prod(raw.shape[1:]) if mask is None else mask.sum()))
+        if len(train) > most:
+            some = np.sort(np.random.default_rng([seed, 6]).choice(train, most, replace=False))
+            notes.append(f"percentiles and median: of {most:,} of {len(train):,} training rows, picked at random")
+        values = np.concatenate([block.ravel() for block in live(some)])
+    begun = scaling.begin(kind, clip, values, raw.name)
+    told = ends is not None and not (points or clip or kind == "standard")
+    found = scaling.fit(begun, kind, [ends] if told else live(train), raw.name, train, points)
+    if points and mask is not None:
+        offset = np.zeros(mask.shape)
+        offset[mask] = found.offset
+        found = replace(found, offset=tuple(offset.tolist()))
+    return found, notes
 
 
 def converted(raw: Raw, parts: tuple[np.ndarray, ...], mend: Callable, form: Form) -> list[np.ndarray]:
@@ -247,35 +309,43 @@ def converted(raw: Raw, parts: tuple[np.ndarray, ...], mend: Callable, form: For
     found = [np.empty((len(rows), *form.shape), np.float32) for rows in parts]
     both = np.sort(np.concatenate(parts))
     done = 0
-    for block in chosen(raw, both, mend):
+    for block in chosen(raw, both, mend, "brought into memory"):
         here = both[done : done + len(block)]
         for rows, out in zip(parts, found, strict=True):
             first, last = np.searchsorted(rows, [here[0], here[-1] + 1])
-            out[first:last] = form.to_network(block[np.isin(here, rows[first:last], assume_unique=True)])
+            out[first:last] = form.to_network(
+                block[np.isin(here, rows[first:last], assume_unique=True)], rows[first:last]
+            )
         done += len(block)
     return found
 
 
 def encoded(
-    told: Raw, n: int, parts: tuple[np.ndarray, ...], kind: str
+    told: Raw, n: int, parts: tuple[np.ndarray, ...], kind: str, unknown: int | float | str | None = None
 ) -> tuple[str, conditions.Condition, list[np.ndarray], list[str]]:
     """The condition's hash, encoding, rows of each part, and what to print."""
-    check_budget(f"condition {told.name}", told.shape, told.dtype.itemsize)
-    raw = conditions.check_raw(told.rows(0, told.shape[0]) if told.shape else np.empty(()), n, told.name)
+    raw = told.read(())
+    given = conditions.columns_of(raw, n, told.name, unknown)
     used = np.sort(np.concatenate(parts))
-    encoding, notes = conditions.fit(raw[used], np.searchsorted(used, parts[0]), kind, told.name)
-    content = np.ascontiguousarray(raw, raw.dtype.newbyteorder("<"))
-    digest = sha(f"{content.dtype.str}{told.shape}", content.tobytes())
-    return digest, encoding, [encoding.encode_rows(raw[rows]) for rows in parts], notes
+    train, known = np.searchsorted(used, parts[0]), {name: each[used] for name, each in given.items()}
+    encoding, notes = conditions.fit(known, train, kind, told.name, unknown)
+    coded = [encoding.encode_rows([each[rows] for each in given.values()]) for rows in parts]
+    content = np.ascontiguousarray(np.ma.getdata(raw), raw.dtype.newbyteorder("<"))
+    gaps = np.ma.getmaskarray(raw).tobytes()
+    form = content.dtype.descr if raw.dtype.names else content.dtype.str
+    digest = sha(f"{form}{told.shape}", content.tobytes(), *[gaps] * (1 in gaps))
+    return digest, encoding, coded, notes
 
 
 def read_notes(raw: Raw, survey: Survey, form: Form, nan: str) -> list[str]:
     notes = [
         f"{raw.name}: {times(raw.shape)} {raw.dtype}, {survey.span}",
+        *raw.notes,
         layout.words(form.axes, form.shape),
     ]
     if survey.bad.any():
-        notes.append(f"{survey.gaps}: {'those rows dropped' if nan == 'drop' else f'replaced by {fill_of(nan):g}'}")
+        what = {"drop": "those rows dropped", "mask": "those pixels are masked in all rows"}
+        notes.append(f"{survey.gaps}: {what[nan] if nan in what else f'replaced by {fill_of(nan):g}'}")
     return [*notes, *rounding(raw, survey), str(form.scaling)]
 
 

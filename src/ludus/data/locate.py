@@ -1,8 +1,11 @@
 """What a source's text means, and whether it is there. Nothing heavy is imported: the command line asks first."""
 
+import collections
 import difflib
+import glob
 import os
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ludus.data import mnist
@@ -10,16 +13,20 @@ from ludus.errors import UserError, unknown
 
 WORLDS = ("gaussian", "grid", "ring", "spiral")
 PARTS = {"mnist": ("test", "label", "test:label"), "digits": ("label",), **{world: ("label",) for world in WORLDS}}
-KINDS = {"npy": "npy", "npz": "npz", "h5": "hdf5", "hdf5": "hdf5", "hdf": "hdf5", "he5": "hdf5", "nxs": "hdf5"}
+KINDS = {"npy": "npy", "npz": "npz", "h5": "hdf5", "hdf5": "hdf5", "hdf": "hdf5", "he5": "hdf5", "nxs": "hdf5",
+         "nc": "hdf5", "nc4": "hdf5", "tif": "tiff", "tiff": "tiff"}  # fmt: skip
+PICTURES = ("png", "jpg", "jpeg", "bmp", "gif")
+ALONE = {"csv": "table", "tsv": "table", "zarr": "zarr"}  # never one of a folder's files that belong together
+STORE = ("zarr.json", ".zarray", ".zgroup")  # a folder that holds one of these is a Zarr store
 PICKLES = ("pkl", "pickle", "pt", "pth", "ckpt", "joblib")
-KNOWN = f"{', '.join(PARTS)}, or a file x.npy, x.npz[:key], x.h5[:/path/to/dataset]"
+KNOWN = f"{', '.join(PARTS)}, a file x.npy, x.npz[:key], x.h5[:/path/to/dataset], or a folder of pictures"
 
 
 class Source(NamedTuple):
     """A place that arrays come from."""
 
-    kind: str  # a file of `readers` | "mnist" | "digits" | "world" | "own"
-    path: str  # of the file, or the built-in's name
+    kind: str  # a file of `readers` ("files": a folder or pattern) | "mnist" | "digits" | "world" | "own"
+    path: str  # of the file, folder or pattern, or the built-in's name
     part: str  # key, dataset, the built-in's part ("", "test", "label", "test:label"), or what the data say themselves
 
     @property
@@ -29,6 +36,20 @@ class Source(NamedTuple):
     @property
     def is_file(self) -> bool:
         return self.path not in PARTS and self.kind != "own"
+
+    @property
+    def anchored(self) -> "Source":
+        """The same from wherever it is asked for."""
+        here = glob.escape(os.getcwd()) if is_pattern(self.path) else os.getcwd()
+        return self._replace(path=os.path.normpath(os.path.join(here, self.path))) if self.is_file else self
+
+    @property
+    def stem(self) -> str:
+        """What is made of it may be called so."""
+        path = os.path.abspath(self.path)
+        while is_pattern(path):
+            path = os.path.dirname(path)
+        return os.path.basename(path) if os.path.isdir(path) else os.path.splitext(os.path.basename(path))[0]
 
     @property
     def is_label(self) -> bool:
@@ -79,15 +100,22 @@ def parse(text: str) -> Source:
 
 def parse_file(text: str) -> Source:
     path, part = split(os.path.expanduser(text))
-    if os.path.isdir(path):
-        raise UserError(f"{path!r} is a folder: name one file of it. {inside(path, '')}")
-    suffix = os.path.splitext(path)[1].lower().lstrip(".")
+    suffix = ending(path)
+    if is_store(path):
+        return Source("zarr", path, part)
+    if os.path.isdir(path) or is_pattern(path) or (suffix in PICTURES and os.path.isfile(path)):
+        members(path)
+        return Source("files", path, part)
     if not os.path.isfile(path):
         raise missing(path)
     if suffix in PICKLES:
         raise UserError(f"{path!r} is a pickle, which can run any code when opened: save the array as .npy instead")
+    if suffix == "zarr":
+        raise UserError(f"{path!r} is a file, and a Zarr store is a folder: unpack it")
+    if suffix in ALONE:
+        return Source(ALONE[suffix], path, part)
     if suffix not in KINDS:
-        raise UserError(f"cannot read {path!r}: files are known by their endings {', '.join('.' + k for k in KINDS)}")
+        raise UserError(f"cannot read {path!r}: files are known by their endings {listed((*KINDS, *PICTURES, *ALONE))}")
     if suffix == "npy" and part:
         raise UserError(f"{path!r} holds one array: leave out {':' + part!r}")
     return Source(KINDS[suffix], path, part)
@@ -97,10 +125,105 @@ def split(text: str) -> tuple[str, str]:
     """Path and part. A colon may belong to the path (C:\\x.npy, run:3.h5), so the longest existing path wins."""
     cuts = [len(text)] + [i for i in reversed(range(len(text))) if text[i] == ":"]
     for cut in cuts:
-        if os.path.exists(text[:cut]):
-            return text[:cut], text[cut + 1 :]
-    match = re.fullmatch(rf"(.+?\.(?:{'|'.join(KINDS)}))(?::(.*))?", text, re.IGNORECASE | re.DOTALL)
+        path = text[:cut]
+        if os.path.exists(path) or (is_pattern(path) and any(glob.iglob(path, recursive=True))):
+            return path, text[cut + 1 :]
+    endings = "|".join((*KINDS, *PICTURES, *ALONE))
+    match = re.fullmatch(rf"(.+?\.(?:{endings}))(?::(.*))?", text, re.IGNORECASE | re.DOTALL)
     return (match[1], match[2] or "") if match else (text, "")
+
+
+def is_store(path: str) -> bool:
+    """Whether it is a folder that holds a Zarr array or group, or says so by its name."""
+    return os.path.isdir(path) and (
+        ending(path.rstrip("/")) == "zarr" or any(os.path.exists(os.path.join(path, each)) for each in STORE)
+    )
+
+
+def ending(path: str) -> str:
+    return os.path.splitext(path)[1].lower().lstrip(".")
+
+
+def kind_of(path: str) -> str:
+    """What a file is by its ending: "picture", a file of `readers`, or nothing that holds data."""
+    return "picture" if ending(path) in PICTURES else KINDS.get(ending(path), "")
+
+
+def listed(endings: tuple[str, ...]) -> str:
+    return ", ".join(f".{each}" for each in endings)
+
+
+# -- several files ---------------------------------------------------------------------------------------------------
+
+
+def is_pattern(path: str) -> bool:
+    """Whether it stands for files as a shell would have it, `scans/*.h5`; `**` is any folders."""
+    return any(each in path for each in "*?[") and not os.path.exists(path)
+
+
+def members(path: str) -> tuple[str, list[str], int]:
+    """What a folder or a pattern means: the kind of its files ("picture", or a file of `readers`), their paths in
+    natural order (2 before 10), and how many others there are.
+
+    Raises UserError where there is nothing to read, or not only one kind of it.
+    """
+    if os.path.isfile(os.path.join(path, "recipe.toml")):
+        raise UserError(f"{path!r} is a run, not data: `ludus sample` draws from it into a file")
+    try:
+        found = list(within(path)) if os.path.isdir(path) else [each for each in matching(path) if os.path.isfile(each)]
+    except OSError as error:
+        raise UserError(f"the folder {error.filename!r} cannot be read ({error.strerror})") from error
+    known = [each for each in found if kind_of(each)]
+    kinds = set(map(kind_of, known))
+    if not kinds:
+        what = "no file matches" if is_pattern(path) and not found else "there is nothing to read in"
+        raise UserError(
+            f"{what} {path!r}: pictures are known by their endings {listed(PICTURES)}, arrays by {listed(tuple(KINDS))}"
+        )
+    if len(kinds) > 1 and kinds != {"picture", "tiff"}:
+        ends = collections.Counter(ending(each) for each in known).most_common()
+        counts = ", ".join(f"{n:,} .{end}" for end, n in ends)
+        folder = os.path.join(path, "**") if os.path.isdir(path) else os.path.dirname(path)
+        one = os.path.join(folder, f"*.{ends[0][0]}")
+        raise UserError(f"{path!r} has files of several kinds ({counts}): name one, by a pattern such as {one!r}")
+    kind = "picture" if "picture" in kinds else kinds.pop()
+    return kind, sorted(known, key=lambda each: (natural(each), each)), len(found) - len(known)
+
+
+def within(folder: str) -> Iterator[str]:
+    """The files of a folder and of those in it; hidden ones, links to folders, and runs are left out."""
+    with os.scandir(folder) as entries:
+        found = [each for each in entries if not each.name.startswith(".")]
+    if any(each.name == "recipe.toml" for each in found):
+        return
+    for each in found:
+        if each.is_dir(follow_symlinks=False):
+            yield from within(each.path)
+        elif each.is_file():
+            yield each.path
+
+
+def matching(pattern: str) -> list[str]:
+    return glob.glob(pattern, recursive=True) if is_pattern(pattern) else [pattern]
+
+
+def natural(path: str) -> list[list[str | int]]:
+    """A key to sort paths by, in which 2 comes before 10."""
+    parts = (re.split("([0-9]+)", part) for part in path.split(os.sep))
+    return [[int(each) if i % 2 else each for i, each in enumerate(part)] for part in parts]
+
+
+def reads(source: Source, path: str | os.PathLike) -> bool:
+    """Whether a file is one of those that a source reads, or would be if it were written."""
+    if not source.is_file:
+        return False
+    if os.path.isdir(source.path):
+        whole, top = os.path.realpath(path), os.path.realpath(source.path)
+        return os.path.commonpath([whole, top]) == top and (source.kind == "zarr" or bool(kind_of(whole)))
+    if is_pattern(source.path):
+        like = {(os.path.realpath(os.path.dirname(each)), ending(each)) for each in members(source.path)[1]}
+        return (os.path.realpath(os.path.dirname(path)), ending(os.fspath(path))) in like
+    return os.path.exists(path) and os.path.samefile(source.path, path)
 
 
 def missing(path: str) -> UserError:
@@ -115,11 +238,12 @@ def missing(path: str) -> UserError:
 
 
 def inside(folder: str, name: str) -> str:
-    """The data files of a folder, those nearest to the name first."""
+    """The data files of a folder, or, of these and the folders in it, those nearest to the name."""
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
         return f"The folder cannot be read ({error.strerror})"
-    names = [each for each in names if os.path.splitext(each)[1].lower().lstrip(".") in KINDS]
-    near = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or names[:5]
+    files = [each for each in names if ending(each) in (*KINDS, *PICTURES, *ALONE)]
+    folders = [each for each in names if os.path.isdir(os.path.join(folder, each))]
+    near = difflib.get_close_matches(name, [*files, *folders], n=5, cutoff=0.4) or files[:5]
     return f"In that folder: {', '.join(near)}" if near else "There are no data files in that folder"

@@ -11,6 +11,7 @@ import numpy as np
 
 from ludus.errors import UserError
 
+LONG = 1 << 20  # values of an axis that are kept: one with more is of rows, which are only counted
 BLOCK = 16 << 20  # bytes of float64 that one block of rows becomes
 
 Region = tuple[slice, ...]  # of the first axes of an array: what can be read of any
@@ -27,7 +28,22 @@ class Axis:
     @property
     def label(self) -> str:
         """Name and unit, as a figure has them."""
-        return f"{self.name} ({self.unit})" if self.unit else self.name
+        return f"{self.name} ({self.unit})" if self.name and self.unit else self.name or self.unit
+
+    @property
+    def step(self) -> float | None:
+        """From one value to the next, where it is the same all along, to their rounding; else nothing."""
+        if len(self.values) < 2:
+            return None
+        values = np.asarray(self.values)
+        step = (values[-1] - values[0]) / (len(values) - 1)
+        near = 1e-3 * abs(step) + float(np.finfo(np.float32).eps) * np.abs(values).max()
+        return float(step) if step and (np.abs(np.diff(values) - step) <= near).all() else None
+
+    def over(self, length: int) -> str:
+        """Name, range and unit in words, of an axis so long."""
+        ends = f"{self.values[0]:.6g} to {self.values[-1]:.6g} {self.unit}" if self.values else ""
+        return f"{' '.join(filter(None, (self.name or 'without a name', ends.strip())))}, {length:,} steps"
 
 
 UNNAMED = Axis()
@@ -43,21 +59,38 @@ class Raw:
     read: Callable[[Region], np.ndarray]
     storage: str = "in memory"
     chunk: int = 1  # rows that are stored together
+    chunks: tuple[int, ...] = ()  # what is stored together along each axis, if not all is
+    stored: int | None = None  # bytes on the disk, where that is known
     axes: tuple[Axis, ...] = ()  # of each dimension, or nothing
     signal: Axis = UNNAMED  # name and unit of the values
     group: int = 1  # rows one after another that come from one frame or volume, and so are alike
+    frames: np.ndarray | None = None  # or (n,): rows with one number are, where a prepared file says so
     own: dict[str, np.ndarray] = field(default_factory=dict)  # what the source says of each row: (n,) or (n, columns)
+    notes: tuple[str, ...] = ()  # what was cut, or left out, a line each
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         return self.read((slice(start, stop),))
 
-    def blocks(self, stop: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """The first row's index and the rows, block by block, whole chunks at a time."""
+    @property
+    def alike(self) -> int | np.ndarray:
+        """Which rows are held out together."""
+        return self.group if self.frames is None else self.frames
+
+    @property
+    def row(self) -> int:
+        """Bytes of a row."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def spans(self, stop: int | None = None, start: int = 0) -> Iterator[tuple[int, int]]:
+        """From where to where each block goes, whole chunks at a time; start: where a block began."""
         stop = self.shape[0] if stop is None else stop
         fit = max(1, BLOCK // max(1, 8 * math.prod(self.shape[1:])))
         step = math.ceil(fit / self.chunk) * self.chunk
-        for start in range(0, stop, step):
-            yield start, self.rows(start, min(start + step, stop))
+        return ((begin, min(begin + step, stop)) for begin in range(start, stop, step))
+
+    def blocks(self, stop: int | None = None, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """The first row's index and the rows, block by block."""
+        return ((begin, self.rows(begin, end)) for begin, end in self.spans(stop, start))
 
 
 def in_memory(name: str, array: np.ndarray, storage: str = "in memory") -> Raw:

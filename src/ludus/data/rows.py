@@ -1,15 +1,20 @@
 """Which rows of raw data are used: those without gaps, some picked by chance, a share held out."""
 
+import contextlib
 import hashlib
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from ludus.data.raw import Raw
+from ludus.data.raw import Raw, check_budget
 from ludus.errors import UserError
+from ludus.terminal import counting
 
 FEWEST = 4
+LONG = 256 << 20  # bytes that are read with a word on how far it is
+ROW = 40  # bytes that are kept of each row
 
 
 class Survey(NamedTuple):
@@ -22,6 +27,7 @@ class Survey(NamedTuple):
     infinities: int
     bad: np.ndarray  # (n,) bool: rows that hold a value that is not finite
     peaks: np.ndarray  # (n,) the largest finite value of each row; -inf where there is none
+    lows: np.ndarray  # (n,) the lowest one; inf where there is none
 
     @property
     def span(self) -> str:
@@ -39,40 +45,61 @@ class Survey(NamedTuple):
 def look(raw: Raw, stop: int | None = None, mask: np.ndarray | None = None) -> Survey:
     """Reads the data once, or the first `stop` rows of them; what they hold where `mask` is False is not looked at."""
     stop = raw.shape[0] if stop is None else stop
+    check_budget(f"{raw.name} (what is known of each row)", (stop,), ROW, "cut it into smaller files")
     little = raw.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{little.str}{tuple(raw.shape)}".encode())
-    low, high, nans, infinities, bad = np.inf, -np.inf, 0, 0, np.zeros(stop, bool)
-    peaks = np.full(stop, -np.inf)
-    for start, block in raw.blocks(stop):
+    nans, infinities, bad = 0, 0, np.zeros(stop, bool)
+    peaks, lows = np.full(stop, -np.inf), np.full(stop, np.inf)
+    for start, end in passing(raw, stop, stop, "looked at"):
+        block = raw.rows(start, end)
         digest.update(np.ascontiguousarray(block, little).data)
         if mask is not None:
             block = block[:, mask]
-        here, flat = slice(start, start + len(block)), block.reshape(len(block), -1)
+        here, below, above = slice(start, start + len(block)), block, block
         if raw.dtype.kind == "f":
             finite = np.isfinite(block)
             if not finite.all():
                 missing = int(np.isnan(block).sum())
                 nans, infinities = nans + missing, infinities + int((~finite).sum()) - missing
                 bad[here] = ~finite.reshape(len(block), -1).all(1)
-                flat, block = np.where(finite, block, -np.inf).reshape(len(flat), -1), block[finite]
+                below, above = np.where(finite, block, np.inf), np.where(finite, block, -np.inf)
         if block.size:
-            peaks[here] = flat.max(1)
-            low, high = min(low, float(block.min())), max(high, float(block.max()))
+            lows[here] = below.reshape(len(block), -1).min(1)
+            peaks[here] = above.reshape(len(block), -1).max(1)
+    low, high = float(lows.min(initial=np.inf)), float(peaks.max(initial=-np.inf))
     if low > high:
         low = high = float("nan")
-    return Survey(digest.hexdigest(), low, high, nans, infinities, bad, peaks)
+    return Survey(digest.hexdigest(), low, high, nans, infinities, bad, peaks, lows)
+
+
+def passing(raw: Raw, stop: int, n: int, what: str) -> Iterator[tuple[int, int]]:
+    """The spans up to a row, of which n rows are read: counted, where these are so many that it takes some seconds."""
+    quiet = contextlib.nullcontext(lambda done, note: None)
+    with counting(stop, "rows") if n * raw.row > LONG else quiet as count:
+        for start, end in raw.spans(stop):
+            yield start, end
+            count(end, what)
+
+
+def extremes(survey: Survey, rows: np.ndarray, fill: float | None = None) -> np.ndarray:
+    """The lowest and the highest value of these rows, (n, 2), once `fill` stands where a value is not finite."""
+    found = np.stack([survey.lows[rows], survey.peaks[rows]], 1)
+    if fill is None:
+        return found
+    filled = np.stack([found[:, 0].clip(max=fill), found[:, 1].clip(min=fill)], 1)
+    return np.where(survey.bad[rows, None], filled, found)
 
 
 def fill_of(nan: str) -> float | None:
-    """The V of "fill=V"; None for "refuse" and "drop"."""
-    if nan in ("refuse", "drop"):
+    """The V of "fill=V"; None for "refuse", "drop" and "mask"."""
+    if nan in ("refuse", "drop", "mask"):
         return None
     try:
         value = float(nan.removeprefix("fill=")) if nan.startswith("fill=") else float("nan")
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise UserError(f"nan must be refuse, drop, or fill=V with a number V, not {nan!r}")
+        raise UserError(f"nan must be refuse, drop, mask, or fill=V with a number V, not {nan!r}")
     return value
 
 
@@ -87,13 +114,15 @@ def usable(survey: Survey, nan: str, name: str, weakest: float | None = None) ->
         largest = max(survey.low, survey.high, key=abs)
         raise UserError(f"{name} holds {largest:.3g}, beyond float32: use other units")
     if survey.bad.any() and nan == "refuse":
-        raise UserError(f"{name} holds {survey.gaps}: say --nan drop (those rows) or --nan fill=0 (another value)")
+        raise UserError(f"{name} holds {survey.gaps}: say --nan drop (those rows), --nan mask (those pixels, in "
+                        "all rows) or --nan fill=0 (another value)")  # fmt: skip
     good = ~survey.bad if nan == "drop" else np.ones(len(survey.bad), bool)
     rows = np.flatnonzero(good if weakest is None else good & (survey.peaks > weakest))
     if len(rows) < FEWEST:
         above = "" if weakest is None else f" with a value above weakest = {weakest:g},"
         left = f"{above or ' without gaps,'} of {len(survey.bad):,}" if len(rows) < len(survey.bad) else ""
-        raise UserError(f"{name} has {len(rows)} rows{left}: at least {FEWEST} are needed")
+        other = "; --nan mask leaves out pixels in place of rows" if nan == "drop" and survey.bad.any() else ""
+        raise UserError(f"{name} has {len(rows)} rows{left}: at least {FEWEST} are needed{other}")
     return rows
 
 
@@ -104,12 +133,14 @@ def pick(rows: np.ndarray, n: int, seed: int, name: str) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 2]).choice(rows, n, replace=False))
 
 
-def split(rows: np.ndarray, share: float, seed: int, name: str, group: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def split(
+    rows: np.ndarray, share: float, seed: int, name: str, group: int | np.ndarray = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Training and held-out rows, by the seed, each in their own order; at least one is held out of ten or more.
 
     Rows of one frame or volume are alike, so all of a `group` go one way, where there are ten groups or more.
     """
-    units = rows // group if groups_of(rows, group) >= 10 else rows
+    units = frames_of(rows, group) if groups_of(rows, group) >= 10 else rows
     each = np.unique(units)
     held = round(share * len(each))
     if share > 0 and len(each) >= 10:
@@ -120,15 +151,21 @@ def split(rows: np.ndarray, share: float, seed: int, name: str, group: int = 1) 
     return rows[~out], rows[out]
 
 
-def groups_of(rows: np.ndarray, group: int) -> int:
-    return len(np.unique(rows // group))
+def frames_of(rows: np.ndarray, group: int | np.ndarray) -> np.ndarray:
+    """The number of the frame or volume of each row."""
+    return group[rows] if isinstance(group, np.ndarray) else rows // group
+
+
+def groups_of(rows: np.ndarray, group: int | np.ndarray) -> int:
+    return len(np.unique(frames_of(rows, group)))
 
 
 def together(raw: Raw, rows: np.ndarray) -> str:
     """What is said of rows that were cut from frames or volumes."""
-    if raw.group == 1:
+    if raw.group == 1 and raw.frames is None:
         return ""
-    n = groups_of(rows, raw.group)
+    n = groups_of(rows, raw.alike)
     if n >= 10:
         return f", all that was cut from one of {n:,} frames or volumes together"
-    return f": they were cut from {n} frames or volumes, so rows that are trained on are like those held out"
+    many = "1 frame or volume" if n == 1 else f"{n} frames or volumes"
+    return f": they were cut from {many}, so rows that are trained on are like those held out"

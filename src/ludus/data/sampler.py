@@ -1,8 +1,9 @@
-"""Shuffled batches of data that live on the training device."""
+"""Shuffled batches of data that live on the training device, or are brought there from where they are read."""
 
 import torch
 from torch import Tensor
 
+from ludus.data.stream import Stream
 from ludus.errors import UserError
 from ludus.game import Batch
 from ludus.ranges import Count, Share
@@ -14,6 +15,7 @@ class Sampler:
     x is (n, ...) and c (n, K) or None, both already on the training device, where they are indexed. The order
     of an epoch depends on nothing but (seed, epoch), so a resumed run sees the same batches; the incomplete
     batch at an epoch's end is dropped (other rows each time).
+    stream: where the rows come from if they are larger than memory; x is then some of them, and c still of all.
     binarise: a pixel is black or white with its grey value as the probability, drawn anew each time it is seen
     (dynamic binarisation; Salakhutdinov & Murray 2008): what MNIST's likelihoods are quoted for.
     labelled: this share of each batch comes first and is drawn with replacement from the rows whose c is known in full,
@@ -25,16 +27,22 @@ class Sampler:
         x: Tensor,
         c: Tensor | None = None,
         seed: int = 0,
+        stream: Stream | None = None,
         *,
         batch: Count = 64,
         binarise: bool = False,
         labelled: Share = 0.0,
     ):
-        if not 1 <= batch <= len(x):
-            raise UserError(f"batch {batch} does not fit {len(x)} training examples; give --batch {len(x)} or less")
+        self.n = len(x if stream is None else stream)
+        if not 1 <= batch <= self.n:
+            raise UserError(f"batch {batch} does not fit {self.n} training examples; give --batch {self.n} or less")
         if binarise and x.abs().max() > 1:
             raise UserError("sampler.binarise takes grey values for probabilities: it needs data.scaling=minmax")
+        if labelled and stream is not None:
+            raise UserError(f"sampler.labelled = {labelled:g} draws rows from all over the data, and these are read in "
+                            "blocks, larger than memory: say sampler.labelled=0, or pick rows with data.n")  # fmt: skip
         self.x, self.c, self.batch, self.seed, self.binarise = x, c, batch, seed, binarise
+        self.stream = stream
         self.labelled, self.first = labelled, round(labelled * batch)  # rows of a batch that are sure to be labelled
         self.known = _labelled_rows(c, labelled, batch) if self.first else None
         self.seek(epoch=0, position=0)
@@ -47,23 +55,36 @@ class Sampler:
         """Goes to a position of an epoch: what `state` held, or a new seed."""
         self.seed = self.seed if seed is None else seed
         self.epoch, self.position = epoch, position
-        order = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
-        self.order = torch.randperm(len(self.x), generator=order).to(self.x.device)
+        key = (self.seed * 1_000_003 + epoch) % 2**63
+        order = torch.Generator().manual_seed(key)
+        if self.stream is not None:
+            self.order = torch.from_numpy(self.stream.order(key))
+            return
+        self.order = torch.randperm(self.n, generator=order).to(self.x.device)
         if self.known is not None:
-            n = len(self.x) // (self.batch - self.first)  # batches of an epoch
+            n = self.n // (self.batch - self.first)  # batches of an epoch
             again = torch.randint(len(self.known), (n, self.first), generator=order)
             self.again = self.known[again.to(self.x.device)]
 
     def __next__(self) -> Batch:
         step = self.batch - self.first
-        if self.position + step > len(self.x):
+        if self.position + step > self.n:
             self.seek(self.epoch + 1, 0)
         rows = self.order[self.position : self.position + step]
         if self.known is not None:
             rows = torch.cat([self.again[self.position // step], rows])
         self.position += step
-        x = self.x[rows]
+        x = self.x[rows] if self.stream is None else self._read(rows)
         return Batch(binarised(x) if self.binarise else x, None if self.c is None else self.c[rows])
+
+    def _read(self, rows: Tensor) -> Tensor:
+        x = torch.from_numpy(self.stream.take(rows.numpy())).to(self.x.device)
+        return x.to(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+    def close(self) -> None:
+        """Ends what is read ahead."""
+        if self.stream is not None:
+            self.stream.close()
 
 
 def _labelled_rows(c: Tensor | None, share: float, batch: int) -> Tensor:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ludus.data import mnist
+from ludus.data import labelled, mnist
 from ludus.data.cuts import WHOLE, Cuts, cut
 from ludus.data.locate import Source
-from ludus.data.raw import Raw, check_budget, in_memory
+from ludus.data.raw import Raw, in_memory
 from ludus.errors import UserError
 
 DRAWS = 50_000  # of a world, unless the user says how many
@@ -25,9 +25,11 @@ def opened(
         with reader(source).opened(source.path, source.part) as raw:
             yield cut(raw, cuts)
     elif source.kind == "mnist":
-        yield in_memory(source.text, mnist.read(source.part, download), "IDX")
+        yield cut(in_memory(source.text, mnist.read(source.part, download), "IDX"), cuts)
     elif source.kind == "digits":
-        yield in_memory(source.text, digits(source.part), "scikit-learn's")
+        yield cut(in_memory(source.text, digits(source.part), "scikit-learn's"), cuts)
+    elif cuts.panels or cuts.tiles:
+        raise UserError(f"{source.text} are points: there is nothing to cut, leave out --panels and --tiles")
     else:
         yield in_memory(source.text, world(source.path, source.part, DRAWS if n is None else n, seed), "drawn")
 
@@ -35,15 +37,6 @@ def opened(
 def reader(source: Source) -> Any:
     """The file of `readers` for a source: it has `opened(path, part)` and `contents(path)`."""
     return importlib.import_module(f"ludus.data.readers.{source.kind}")
-
-
-def rows(source: Source, numbers: bool = True, cuts: Cuts = WHOLE) -> np.ndarray:
-    """All of a source's rows, as they are; text is refused where they should be numbers."""
-    with opened(source, cuts=cuts) as raw:
-        if numbers:
-            check_numbers(raw)
-        check_budget(raw.name, raw.shape, raw.dtype.itemsize)
-        return np.asarray(raw.rows(0, raw.shape[0]))
 
 
 def digits(part: str) -> np.ndarray:
@@ -69,6 +62,8 @@ def world(name: str, part: str, n: int, seed: int) -> np.ndarray:
 
 def array(given: Any, name: str = "the array") -> Raw:
     """An array in memory, or what can become one; masked entries become NaN. Raises UserError for mixed shapes."""
+    if labelled.kind(given):
+        return labelled.raw_of(given, name)
     if isinstance(given, (list, tuple)) or (isinstance(given, np.ndarray) and given.dtype == object):
         given = stacked(given, name)
     if isinstance(given, np.ma.MaskedArray):

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ludus.figures.grids import MISSING, axes_at, limits_of
+from ludus.figures.measured import panel
 from ludus.figures.save import COLOURS, FAINT, INK, blank, plain, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from ludus.data.raw import Axis
 
 WIDTH = 1900  # dots
 REAL, GENERATED = "#9aa3ad", COLOURS[1]
@@ -21,36 +24,30 @@ ACROSS, PANEL, TALL = 4, 430, 640  # panels side by side; dots from one row of t
 LEFT, RIGHT, HEAD, FOOT = 140, 20, 80, 90  # dots around a panel: ticks and label, title of two lines, ticks and label
 
 
-def means(real: np.ndarray, generated: np.ndarray, unit: str) -> Figure:
+def means(
+    real: np.ndarray, generated: np.ndarray, label: str, grid: tuple[Axis, ...] = ()
+) -> Figure:
     """Pixel by pixel the mean and the standard deviation over images (n, H, W) of both, and generated − real.
 
-    The three stand in a row, or in a column where images are wide (W > 3 H).
+    The three stand in a row, or in a column where images are wide (W > 3 H). label: of what is measured; grid: axes of
+    height and width.
     """
     height, width = real.shape[1:]
     rows, columns = (3, 2) if width > 3 * height else (2, 3)
-    step, left, right = WIDTH / columns, 70, 140  # dots: the latter for the bar and its numbers
-    panel = min(max(round((step - left - right) * height / width), 110), 700)
-    figure = blank(WIDTH, rows * (panel + HEAD))
+    named = any(axis.label for axis in grid)
+    step, left, right, foot = WIDTH / columns, 70 + 40 * named, 170, 60 * named  # dots: for the bar, and for labels
+    tall = min(max(round((step - left - right) * height / width), 110), 700)
+    figure = blank(WIDTH, rows * (tall + HEAD + foot))
     for i, (what, of) in enumerate({"mean": np.mean, "sd": np.std}.items()):
         a, b = of(real, axis=0), of(generated, axis=0)
         low, high = limits_of(a)
-        reach = max(float(np.abs(b - a).max()), 1e-12)
+        reach = max(float(np.nanmax(np.abs(b - a))), 1e-12)
         shown = {"real": (a, "gray", low, high), "generated": (b, "gray", low, high),
                  "generated − real": (b - a, "RdBu_r", -reach, reach)}  # fmt: skip
         for j, (name, (image, colours, least, most)) in enumerate(shown.items()):
             row, column = (i, j) if columns == 3 else (j, i)
-            place = column * step + left, row * (panel + HEAD) + 40
-            axes = axes_at(figure, *place, step - left - right, panel)
-            drawn = axes.imshow(image, cmap=colours, vmin=least, vmax=most, interpolation="nearest", aspect="auto")
-            axes.set_title(plain(f"{what}, {name} ({unit})"), fontsize=7, color=INK, loc="left", pad=4)
-            axes.tick_params(labelsize=6, color=FAINT, labelcolor=FAINT, length=2)
-            axes.locator_params(integer=True, min_n_ticks=1)
-            axes.locator_params("y", nbins=max(panel // 40, 2))
-            axes.spines[:].set_visible(False)
-            bar = figure.colorbar(drawn, cax=axes_at(figure, place[0] + step - left - right + 12, place[1], 16, panel))
-            bar.ax.locator_params("y", nbins=max(panel // 60, 2))
-            bar.ax.tick_params(labelsize=6, colors=INK, length=2)
-            bar.outline.set_linewidth(0.3)
+            place = column * step + left, row * (tall + HEAD + foot) + 40, step - left - right, tall
+            panel(figure, place, image, grid, label, (least, most), colours, f"{what}, {name}")
     return figure
 
 

@@ -85,7 +85,8 @@ def limits_of(images: np.ndarray) -> tuple[float, float]:
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def _grids(pictures, limits, columns=None, titles=None) -> Figure:
+def _grids(pictures, limits, columns=None, titles=None, above=0, least=0) -> Figure:
+    """above: dots left free over the grids, in a figure at least so wide."""
     arrays = {name: _checked(images) for name, images in pictures.items()}
     shapes = {a.shape[1:] for a in arrays.values()}
     if len(shapes) != 1:
@@ -100,9 +101,9 @@ def _grids(pictures, limits, columns=None, titles=None) -> Figure:
     layout = _layout(count, *shape[:2], columns, head=LINE if titles is not None else 0)
     width, height = layout.size
     colour, notes = shape[2:] == (3,), _notes(arrays, low, high)
-    top, bottom, right = EDGE + LINE * any(arrays), EDGE + LINE * len(notes), EDGE if colour else BAR
+    top, bottom, right = above + EDGE + LINE * any(arrays), EDGE + LINE * len(notes), EDGE if colour else BAR
     tall = max(height, 0 if colour else 120)  # room for the bar's numbers
-    figure = blank(EDGE + len(arrays) * (width + BETWEEN) - BETWEEN + right, top + tall + bottom)
+    figure = blank(max(EDGE + len(arrays) * (width + BETWEEN) - BETWEEN + right, least), top + tall + bottom)
 
     for i, (name, array) in enumerate(arrays.items()):
         axes = axes_at(figure, EDGE + i * (width + BETWEEN), top, width, height)

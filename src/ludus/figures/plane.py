@@ -25,9 +25,10 @@ DOTS, ARROWS = 120, 64  # of the heat map along a side; drawn
 
 
 def drawable(game: Game, form: Form) -> bool:
-    """Whether the data are points of the plane and the logit is a function of one such point."""
+    """Whether the data are points of the plane and the logit is a function of one such point, whichever that is."""
     roles = [p.name for p in inspect.signature(type(game)).parameters.values() if p.kind != p.KEYWORD_ONLY]
-    if form.kind != "points" or form.shape != (2,) or roles != ["generator", "discriminator", "prior"]:
+    whole = form.kind == "points" and form.shape == (2,) and form.mask is None and form.scaling.bend != "log1p"
+    if not whole or roles != ["generator", "discriminator", "prior"]:
         return False
     try:
         check_rows_alone(game.discriminator)

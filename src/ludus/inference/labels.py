@@ -22,19 +22,26 @@ class Labelled(NamedTuple):
 
 
 def labelled(condition: Condition, c: np.ndarray, temperatures: Sequence[Temperature]) -> Labelled:
-    """E[c | x] (n, K), as the network has it, as labels. Columns are all classes, or all values."""
-    if not condition.columns[0].labels:
-        return Labelled(condition.decode(c), None, None, ())
-    parts = [tempered(each, t.value) for each, t in zip(shares(condition, c), temperatures, strict=True)]
-    sure = np.stack([part.max(1) for part in parts], 1)
-    p = np.concatenate(parts, 1)
-    return Labelled(condition.decode(p), p, sure[:, 0] if len(parts) == 1 else sure, tuple(temperatures))
+    """E[c | x] (n, K), as the network has it, as labels."""
+    p = [tempered(each, t.value) for each, t in zip(shares(condition, c), temperatures, strict=True)]
+    rest = iter(p)
+    parts = [next(rest) if column.labels else part for column, part in zip(condition.columns, condition.parts(c))]
+    given = condition.decode(np.concatenate(parts, 1))
+    if not p:
+        return Labelled(given, None, None, ())
+    sure = np.stack([part.max(1) for part in p], 1)
+    return Labelled(given, np.concatenate(p, 1), sure[:, 0] if len(p) == 1 else sure, tuple(temperatures))
+
+
+def classes(condition: Condition, c: np.ndarray) -> list[np.ndarray]:
+    """What of (n, K) is of each column of classes."""
+    return [part for column, part in zip(condition.columns, condition.parts(c)) if column.labels]
 
 
 def shares(condition: Condition, c: np.ndarray) -> list[np.ndarray]:
     """Of each column of classes its probabilities. A regression's numbers may lie below 0: they are known to a
     thousandth at best, so that what is smaller counts as that, and a row sums to 1."""
-    parts = condition.parts(c)
+    parts = classes(condition, c)
     least = [LEAST if (part >= 0).all() and np.allclose(part.sum(1), 1, atol=1e-4) else REGRESSED for part in parts]
     parts = [np.maximum(part, low) for part, low in zip(parts, least)]
     return [part / part.sum(1, keepdims=True) for part in parts]
@@ -42,27 +49,32 @@ def shares(condition: Condition, c: np.ndarray) -> list[np.ndarray]:
 
 def temperatures(condition: Condition, c: np.ndarray, truth: np.ndarray | None) -> list[Temperature]:
     """Of each column of classes, by the rows of encoded `truth` (n, K) that are known; c (n, K) as in `labelled`."""
-    if not condition.columns[0].labels:
-        return []
     truth = np.full_like(c, np.nan) if truth is None else truth
-    return [calibrated(p[rows], y) for p, rows, y in _pairs(condition, c, truth)]
+    return [calibrated(p[rows], y) for p, rows, y in _pairs(shares(condition, c), classes(condition, truth))]
 
 
 def verdicts(condition: Condition, found: Labelled, truth: np.ndarray) -> list[tuple[str, Verdict]]:
     """The verdict on each column of classes, by name, at the rows of encoded `truth` (n, K) that are known."""
-    names = ["" if len(condition.columns) == 1 else f"column {i}: " for i in range(len(condition.columns))]
-    pairs = _pairs(condition, found.probabilities, truth)
+    several = len(condition.columns) > 1
+    names = [f"column {i}: " if several else "" for i, column in enumerate(condition.columns) if column.labels]
+    named = Condition(tuple(column for column in condition.columns if column.labels))
+    pairs = _pairs(shares(named, found.probabilities), classes(condition, truth))
     if not all(len(y) for _, _, y in pairs):
         raise UserError("no label of these rows is known: there is nothing to compare with")
     return [(name, judged(p[rows], y)) for name, (p, rows, y) in zip(names, pairs)]
 
 
-def _pairs(
-    condition: Condition, c: np.ndarray, truth: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Of each column: probabilities of all rows, the rows that are known, and the number of the class of these."""
-    found = []
-    for p, y in zip(shares(condition, c), condition.parts(truth), strict=True):
-        rows = np.flatnonzero(~np.isnan(y).any(1))
-        found.append((p, rows, y[rows].argmax(1)))
-    return found
+def errors(condition: Condition, found: Labelled, truth: np.ndarray) -> list[float]:
+    """The root mean square error of each column of values, in the user's units, at the rows that are known."""
+    given = found.labels.reshape(len(found.labels), -1)
+    off = [
+        column.decode(part) - given[:, i].astype(np.float64)
+        for i, (column, part) in enumerate(zip(condition.columns, condition.parts(truth))) if not column.labels
+    ]  # fmt: skip
+    return [float(np.sqrt(np.nanmean(np.square(each)))) for each in off]
+
+
+def _pairs(p: list[np.ndarray], truth: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each column of classes: probabilities of all rows, the rows that are known, and the class of these."""
+    known = [np.flatnonzero(~np.isnan(y).any(1)) for y in truth]
+    return [(each, rows, y[rows].argmax(1)) for each, rows, y in zip(p, known, truth, strict=True)]

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -118,6 +119,30 @@ class Crop(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
         return x[:, :, top : top + self.height, left : left + self.width]
+
+
+class Masked(nn.Module):
+    """A generator that gives 0 where there is no detector, as the data have it there: network(z, c) · mask.
+
+    Else a discriminator could tell generated from real by those pixels alone, and its gradient would go there.
+    mask: (C, H, W) or (D,), False where there is none.
+    """
+
+    def __init__(self, network: nn.Module, mask: np.ndarray):
+        super().__init__()
+        self.network = network
+        self.register_buffer("mask", torch.from_numpy(mask), persistent=False)
+        self.register_load_state_dict_pre_hook(_renamed)
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.network(z, c=c) * self.mask
+
+
+def _renamed(masked: Masked, weights: dict[str, Tensor], prefix: str, *_) -> None:
+    """Weights of runs from when generators were not masked are those of the network inside."""
+    inside = f"{prefix}network."
+    for name in [name for name in weights if name.startswith(prefix) and not name.startswith(inside)]:
+        weights[inside + name.removeprefix(prefix)] = weights.pop(name)
 
 
 def image(shape: tuple[int, ...], network: str) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ludus import figures
+from ludus.data.form import Form
 from ludus.doctor.findings import Finding
 from ludus.evaluation.evaluation import Evaluation
 from ludus.features.curves import curves
@@ -81,8 +82,9 @@ def _of_channels(found: Evaluation, colours: str = "") -> str:
     return {1: "", 3: colours}.get(channels, f" Channel 1 of {channels} is shown.")
 
 
-def _plane(x: np.ndarray) -> np.ndarray:
-    """(n, H, W, C) as a picture shows it."""
+def _plane(x: np.ndarray, form: Form) -> np.ndarray:
+    """(n, H, W, C) as a picture shows it: NaN where there is no detector."""
+    x = x if form.mask is None else np.where(np.moveaxis(form.mask, 0, -1), x, np.nan)
     return x if x.shape[-1] == 3 else x[..., 0]
 
 
@@ -95,18 +97,20 @@ def _flat(**sets: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _samples(found: Evaluation) -> list[Drawn]:
-    real, mine = _plane(found.sets.reference.x), _plane(found.sets.generated.x)
+    form = found.sets.form
+    real, mine = _plane(found.sets.reference.x, form), _plane(found.sets.generated.x, form)
     n = int(min(max(PIXELS // np.prod(real.shape[1:3]), 4), SHOWN))
     low, high = figures.limits_of(real[:n])
     grid = Drawn("samples", figures.side_by_side({"real": real[:n], "generated": mine[:n]}, (low, high)),
                  f"{n} real and {n} generated images",
-                 f"Real and generated images, unselected, as they came, on one scale: {low:.4g} to {high:.4g} in "
-                 "the data’s units." + _of_channels(found), _flat(real=real[:n], generated=mine[:n]))  # fmt: skip
+                 f"Real and generated images, unselected, as they came, on one scale: {low:.4g} to {high:.4g}, "
+                 f"{form.measure}." + _of_channels(found), _flat(real=real[:n], generated=mine[:n]))  # fmt: skip
     a, b = (each if each.ndim == 3 else each.mean(-1) for each in (real, mine))
     values = {f"{what}, {name}": of(each).ravel() for what, of in (("mean", lambda x: x.mean(0)),
               ("sd", lambda x: x.std(0))) for name, each in (("real", a), ("generated", b))}  # fmt: skip
     row, column = np.indices(a.shape[1:])
-    means = Drawn("means", pictures.means(a, b, "data's units"), "mean and standard deviation of real and of generated",
+    means = Drawn("means", pictures.means(a, b, form.measure, form.grid),
+                  "mean and standard deviation of real and of generated",
                   "Mean and standard deviation (sd) over images, pixel by pixel, and the difference."
                   + _of_channels(found, " Of the mean of red, green and blue."),
                   {"row": row.ravel(), "column": column.ravel(), **values})  # fmt: skip
@@ -134,7 +138,8 @@ def _cloud(found: Evaluation) -> Drawn:
 
 def _curves(found: Evaluation, world: str) -> list[Drawn]:
     fit, real, mine = (each.x[:CURVED] for each in (found.sets.fit, found.sets.reference, found.sets.generated))
-    wanted = [*world_curves(world, real.shape[1:]), *curves(fit)]
+    form = found.sets.form
+    wanted = [*world_curves(world, real.shape[1:]), *curves(fit, form.grid, form.signal)]
     given, table, spectra = {}, {"curve": [], "at": [], "real": [], "generated": [], "ratio": [], "error": []}, None
     images = _rows(found) == "images"
     for curve in wanted:
@@ -190,16 +195,17 @@ def _copies(found: Evaluation) -> list[Drawn]:
 
 def _neighbours(found: Evaluation) -> Drawn:
     """A generated image and the three training images nearest to it, in a row, or below one another if wide."""
-    panel, form, x = found.copies.panel, found.sets.form, _plane(found.sets.generated.x)
+    panel, form = found.copies.panel, found.sets.form
+    x = _plane(found.sets.generated.x, form)
     wide = _wide(x)
     some = slice(FEW_WIDE if wide else None)
     near = panel.train[some]
-    theirs = _plane(form.in_units(found.sets.train.x[near.ravel()]))
+    theirs = _plane(form.in_units(found.sets.train.x[near.ravel()]), form)
     rows = np.concatenate([x[panel.generated[some], None], theirs.reshape(*near.shape, *theirs.shape[1:])], 1)
     flat = rows.reshape(-1, *rows.shape[2:])
     titles = [text for each in panel.percentile[some] for text in ("generated", *(f"{q:.0f} %" for q in each))]
     columns = 1 if wide else rows.shape[1] * (2 if flat.shape[2] <= NARROW else 1)
-    limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN]))
+    limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN], found.sets.form))
     said = (f"The {len(near)} generated images that are nearest to a training image, each before the three training "
             "images nearest to it, with the share of real images, not trained on, that are as near to one."
             + _of_channels(found))  # fmt: skip
@@ -215,9 +221,9 @@ def _realness(found: Evaluation) -> list[Drawn]:
         return []
     order = np.argsort(found.realness, kind="stable")
     n = int(min(max(PIXELS // (2 * np.prod(found.sets.form.shape[1:])), 4), 32, len(order) // 2))
-    x = _plane(found.sets.generated.x)
+    x = _plane(found.sets.generated.x, found.sets.form)
     sets = {"least like the data": x[order[:n]], "most like the data": x[order[::-1][:n]]}
-    limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN]))
+    limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN], found.sets.form))
     return [Drawn("realness", figures.side_by_side(sets, limits), "the least and the most real generated images",
                   "Generated images that a classifier takes least and most for real ones, by their principal "
                   "components." + _of_channels(found),
@@ -236,7 +242,7 @@ def _answers(found: Evaluation) -> list[Drawn]:
 
 
 def _latents(found: Evaluation, about: About) -> list[Drawn]:
-    limits, made = figures.limits_of(_plane(found.sets.reference.x[:SHOWN])), []
+    limits, made = figures.limits_of(_plane(found.sets.reference.x[:SHOWN], found.sets.form)), []
     if about.reconstructed is not None:
         sets = dict(zip(("real", "reconstructed"), about.reconstructed))
         made.append(Drawn("reconstructions", figures.side_by_side(sets, limits), "real images and reconstructions",

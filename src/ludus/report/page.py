@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ludus import figures
+from ludus.data.raw import UNNAMED, Axis
 from ludus.doctor.findings import Finding
 from ludus.figures.curves import logged
 
@@ -35,6 +36,7 @@ class Section:
     real, generated: (n, H, W[, C]) images, or (n, D) or (n,) points, in the user's units, unselected. notes: what was
     done to the data, and what happened on the way. commands: (what it does, command) pairs, how to go on.
     findings: the doctor's. reconstructed: what an encoder and its decoder make of `real`. quality: HTML about it.
+    grid, signal: axes of height and width, name and unit of the values, as far as they are known.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Section:
     findings: Sequence[Finding] = ()
     reconstructed: np.ndarray | None = None
     quality: str = ""
+    grid: tuple[Axis, ...] = ()
+    signal: Axis = UNNAMED
 
 
 def page(title: str, runs: Sequence[Section], summary: str = "") -> str:
@@ -105,8 +109,17 @@ def _pictures(run: Section) -> str:
         )
         for name, array in given.items()
     ]
-    said = f"Unselected, as they came, on one scale: {scale[0]:.4g} to {scale[1]:.4g} in the data’s units."
-    return f'<div class="pair">{"".join(grids)}</div>\n<p class="said">{said}</p>'
+    unit = escape(run.signal.label) if run.signal.unit else "in the data’s units"
+    said = f"Unselected, as they came, on one scale: {scale[0]:.4g} to {scale[1]:.4g}, {unit}."
+    return f'<div class="pair">{"".join(grids)}</div>\n<p class="said">{said}</p>' + _on_axes(run, given, scale)
+
+
+def _on_axes(run: Section, given: Mapping[str, np.ndarray], scale: tuple[float, float]) -> str:
+    """The first picture of each kind on the data's axes, where these are known."""
+    if not any(axis.label or axis.values for axis in (*run.grid, run.signal)):
+        return ""
+    drawn = figures.described({name.lower(): array[0] for name, array in given.items()}, run.grid, run.signal, scale)
+    return picture(drawn, "the first images on the data’s axes", "The first of each, on the data’s axes.", wide=True)
 
 
 def _losses(run: Section) -> str:

@@ -1,157 +1,276 @@
-"""HDF5: read by blocks; links never lead to another file."""
+"""HDF5, with what NeXus and netCDF 4 say of it: read by blocks; nothing leads out of the folder of the file."""
 
 import contextlib
-from collections.abc import Iterator
+import difflib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ludus.data.raw import Raw, Region, check_budget, size, times
+from ludus.data.raw import UNNAMED, Axis, Raw, Region, check_budget, size, times
+from ludus.data.readers import nexus
+from ludus.data.readers.safe import FAULTS, check, elsewhere, file_of, found, gathered, said
 from ludus.errors import UserError
 
 if TYPE_CHECKING:
     import h5py
 
+FEW = 32  # columns of what may be conditions, a row for each of the data's
+EVENTS = "is a list of events: make a histogram of them first (Mantid, scipp), save it, and name that"
 
-@contextlib.contextmanager
-def file_of(path: str) -> "Iterator[h5py.File]":
-    """An HDF5 file, open to read; errors in words."""
-    import h5py
 
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        text = str(error)
-        if "truncated" in text:
-            raise UserError(f"{path} is truncated. Was the copy finished?") from error
-        if "lock" in text:
-            raise UserError(f"{path} is being written by another program: wait for it, or copy the file") from error
-        raise UserError(f"{path} cannot be read as HDF5 ({text.splitlines()[0]})") from error
-    with file:
-        yield file
+class Several(UserError):
+    """The user must choose."""
 
 
 @contextlib.contextmanager
-def opened(path: str, dataset: str = "") -> Iterator[Raw]:
-    """One dataset of an HDF5 file, read by blocks. Without a name, the only one that can be data."""
-    import h5py
+def opened(path: str, part: str = "") -> Iterator[Raw]:
+    """One dataset of an HDF5 file, read by blocks; `part` names it, or its NXdata group.
 
+    Without a part it is the signal of the default NXdata, or of the only one; in a file without NXdata, the only
+    dataset that can be data. Raises UserError, with what there is, where the user must choose.
+    """
     with file_of(path) as file:
-        if not dataset:
-            dataset = only(file, path)
-        name = f"{path}:{dataset}"
-        found = file[resolve(file, dataset, path)]
-        if not isinstance(found, h5py.Dataset):
-            raise UserError(f"{name} is a group, not a dataset. {candidates(file, path)}")
-        check(found, name)
-        text = h5py.check_string_dtype(found.dtype) is not None
-        view = found.asstr(errors="replace") if text else found
-
-        def read(region: Region) -> np.ndarray:
-            try:
-                block = view[region]
-            except OSError as error:
-                near = region[0].start or 0
-                raise UserError(f"{name} cannot be read near row {near} ({str(error).splitlines()[0]})") from error
-            return np.asarray(block, str) if text else block
-
-        dtype = np.dtype(str) if text else found.dtype
-        yield Raw(name, found.shape, dtype, read, storage(found), found.chunks[0] if found.chunks else 1)
+        with said(path):
+            raw = described(file, path, part)
+        yield raw
 
 
 def contents(path: str) -> list[str]:
-    """The datasets of a file, where none of them must be meant."""
-    with file_of(path) as file:
-        return [] if fit(file) else [f"{path}:{line(each)}" for each in datasets(file)]
+    """The signals and datasets of a file, signals first, where none of them must be meant."""
+    with file_of(path) as file, said(path):
+        try:
+            place(file, path, "")
+        except Several:
+            of_groups = [each for group in nexus.groups(file) for each in lines(group, path)]
+            return [*of_groups, *(f"{path}:{line}" for line in datasets(file).values())]
+        return []
 
 
-def resolve(file: "h5py.File", path: str, where: str, depth: int = 0) -> str:
-    """The path of an object with its soft links followed. Raises UserError for external links and missing names.
+def scalar(path: str, name: str) -> Any:
+    """The value of a dataset /path or of an attribute /path@name that is a single one: a number or a text.
 
-    Walked by hand, link by link, since asking for an object would open the other file first.
+    Raises UserError where there is none, or several.
     """
+    with file_of(path) as file, said(path):
+        held = values(file, path, name)
+        if held is None:
+            raise UserError(f"no dataset or attribute {name!r} in {path}. {candidates(file, path, name)}")
+        shape, read = held
+        if shape not in ((), (1,)):
+            raise UserError(f"{path}:{name} is {times(shape)} values, not a single one")
+        return np.ravel(read())[0].item()
+
+
+# -- which dataset -----------------------------------------------------------------------------------------------------
+
+
+def described(file: "h5py.File", path: str, part: str) -> Raw:
+    """The dataset that a part means, and what the file says of it."""
     import h5py
 
-    if depth > 16:
-        raise UserError(f"{where}:{path} is a link that leads back to itself")
-    done = ""
-    steps = [step for step in path.split("/") if step not in ("", ".")]
-    for i, step in enumerate(steps):
-        parent = file[done or "/"]
-        # `step in parent` would follow a link to see whether something is there
-        if not isinstance(parent, h5py.Group) or not parent.id.links.exists(step.encode()):
-            raise UserError(f"no dataset {path!r} in {where}. {candidates(file, where, path)}")
-        link = parent.get(step, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise UserError(
-                f"{where}:{done}/{step} is a link to another file ({link.filename}), which is refused: name that file"
-            )
-        if isinstance(link, h5py.SoftLink):
-            target = link.path if link.path.startswith("/") else f"{done}/{link.path}"
-            return resolve(file, "/".join([target, *steps[i + 1 :]]), where, depth + 1)
-        done = f"{done}/{step}"
-    return done or "/"
+    dataset, group = place(file, path, part)
+    name = f"{path}:{dataset}"
+    held = found(file, dataset, path)
+    if held is None:
+        raise UserError(f"no dataset {dataset!r} in {path}. {candidates(file, path, dataset)}")
+    within = held if isinstance(held, h5py.Group) else group
+    if within and (nexus.of_class(within, "NXevent_data") or (within is held and nexus.holds_events(held))):
+        raise UserError(f"{name} {EVENTS}")
+    if not isinstance(held, h5py.Dataset):
+        raise UserError(f"{name} is a group, not a dataset. {candidates(file, path)}")
+    check_values(held, name, group)
+    group = nexus.home(held, [group] if group and nexus.is_data(group) else nexus.groups(file))
+    axes = nexus.axes(group, held, name)
+    own = Own(path, held.shape[0], held.name, axes[0] if axes else UNNAMED) if held.shape else {}
+    chunks, bytes_ = held.chunks or (), None if held.is_virtual else held.id.get_storage_size()
+    return Raw(
+        name, held.shape, np.dtype(str) if is_text(held) else held.dtype, reader(held, name), storage(held),
+        chunks[0] if chunks else 1, chunks, bytes_, axes=axes, signal=nexus.signal(held), own=own,
+        frames=nexus.frames(group, held.shape[0]) if held.shape else None,
+    )  # fmt: skip
 
 
-def check(found: "h5py.Dataset", name: str) -> None:
-    """Raises UserError where values lie in other files, come in chunks too large, or need a missing filter."""
+def place(file: "h5py.File", path: str, part: str) -> "tuple[str, h5py.Group | None]":
+    """The path of the dataset that is meant, and the group it stands in. Raises Several where the user must choose."""
     import h5py
 
-    if found.shape is None:
-        raise UserError(f"{name} is empty")
-    if found.external or found.is_virtual:
-        what = "is a virtual dataset" if found.is_virtual else "keeps its values in another file"
-        raise UserError(f"{name} {what}, which is refused: name the file that holds the values")
-    if found.chunks:
-        check_budget(f"{name} (one chunk)", found.chunks, max(found.dtype.itemsize, 1))
-    filters = found.id.get_create_plist()
-    for i in range(filters.get_nfilters()):
-        code, _, _, label = filters.get_filter(i)
-        if not h5py.h5z.filter_avail(code):
-            with contextlib.suppress(ImportError):
-                import hdf5plugin  # noqa: F401  (registers its filters)
-        if not h5py.h5z.filter_avail(code):
-            label = label.decode(errors="replace") or "unnamed"
-            raise UserError(f"{name} is compressed by filter {code} ({label}), not installed: pip install hdf5plugin")
-
-
-def datasets(file: "h5py.File") -> "list[h5py.Dataset]":
-    """All datasets, each once; links are not followed, so that loops and other files do not matter."""
-    import h5py
-
-    found: list[Any] = []
-    file.visititems(lambda _, each: found.append(each) if isinstance(each, h5py.Dataset) else None)
-    return found
-
-
-def line(each: "h5py.Dataset") -> str:
-    return f"{each.name} ({times(each.shape) if each.shape is not None else 'empty'} {each.dtype})"
-
-
-def candidates(file: "h5py.File", path: str, near: str = "") -> str:
-    import difflib
-
-    found = {each.name: line(each) for each in datasets(file)}
-    close = difflib.get_close_matches(near, found, n=5, cutoff=0.5)
-    names = [*close, *(each for each in found if each not in close)][:8]
-    more = f" and {len(found) - len(names)} more" if len(found) > len(names) else ""
-    return f"Datasets: {', '.join(found[each] for each in names)}{more}" if found else f"{path} has no datasets"
-
-
-def fit(file: "h5py.File") -> str | None:
-    """The only dataset of numbers with two axes or more, if there is just one."""
-    fit = [each.name for each in datasets(file) if each.shape and len(each.shape) >= 2 and each.dtype.kind in "buif"]
-    return fit[0] if len(fit) == 1 else None
+    held = found(file, part, path)
+    if not isinstance(held, h5py.Group):
+        parent = found(file, part.rpartition("/")[0], path)
+        return part, parent if isinstance(parent, h5py.Group) else None
+    leads = nexus.default(held, path)
+    groups = [leads] if nexus.is_data(leads) else nexus.groups(leads) or nexus.groups(held)
+    if not groups:
+        return (part, held) if part else (only(file, path), None)
+    if len(groups) > 1:
+        raise Several(f"{path} has several signals, none of them the default: name one of {listed(groups, path)}")
+    names = nexus.signals(groups[0])
+    if not names:
+        why = EVENTS if nexus.holds_events(groups[0]) else f"has no signal. {candidates(file, path)}"
+        raise UserError(f"{path}:{groups[0].name} {why}")
+    if len(names) > 1:
+        raise Several(f"{path}:{groups[0].name} does not say which its signal is: name one of {listed(groups, path)}")
+    return f"{groups[0].name.rstrip('/')}/{names[0]}", groups[0]
 
 
 def only(file: "h5py.File", path: str) -> str:
-    name = fit(file)
-    if name is None:
-        raise UserError(f"say which dataset, as {path}:/name. {candidates(file, path)}")
-    return name
+    """The only dataset of numbers with two axes or more."""
+    if gathered(file, lambda each: [each] if nexus.of_class(each, "NXevent_data") else []):
+        raise UserError(f"{path} {EVENTS}")
+
+    def fits(each: Any) -> list[str]:
+        shape = getattr(each, "shape", None)
+        return [each.name] if shape and len(shape) >= 2 and each.dtype.kind in "buif" else []
+
+    fit = gathered(file, fits)
+    if len(fit) != 1:
+        raise Several(f"say which dataset, as {path}:/name. {candidates(file, path)}")
+    return fit[0]
 
 
-def storage(found: "h5py.Dataset") -> str:
-    chunks = f"chunks of {times(found.chunks)}" if found.chunks else "contiguous"
-    packed = f"compression {found.compression}" if found.compression else "not compressed"
-    return f"HDF5, {chunks}, {packed}, {size(found.id.get_storage_size())} on disk"
+def listed(groups: "list[h5py.Group]", path: str) -> str:
+    return ", ".join(each for group in groups for each in lines(group, path))
+
+
+def lines(group: "h5py.Group", path: str) -> list[str]:
+    """x.nxs:/entry/data (counts, 1/meV, 100 × 20 × 20); where a group has several possible signals, each by its own."""
+    names = nexus.signals(group)
+    told = []
+    for name in names:
+        held = nexus.members(group).get(name)
+        shape = getattr(held, "shape", None)
+        facts = [name if len(names) == 1 else "", nexus.unit(held) if held else "", times(shape) if shape else ""]
+        here = group.name if len(names) == 1 else f"{group.name}/{name}"
+        told.append(f"{path}:{here} ({', '.join(filter(None, facts))})")
+    return told
+
+
+def datasets(file: "h5py.File") -> dict[str, str]:
+    """A line for each dataset, by its name."""
+    import h5py
+
+    def line(each: Any) -> list[tuple[str, str]]:
+        if not isinstance(each, h5py.Dataset):
+            return []
+        shape = times(each.shape) if each.shape is not None else "empty"
+        return [(each.name, f"{each.name} ({shape} {each.dtype})")]
+
+    return dict(gathered(file, line))
+
+
+def candidates(file: "h5py.File", path: str, near: str = "") -> str:
+    known = datasets(file)
+    close = difflib.get_close_matches(near, known, n=5, cutoff=0.5)
+    names = [*close, *(each for each in known if each not in close)][:8]
+    more = f" and {len(known) - len(names)} more" if len(known) > len(names) else ""
+    there = f"Datasets: {', '.join(known[each] for each in names)}{more}" if known else f"{path} has no datasets"
+    others = elsewhere(file)[:3]
+    return f"{there}; it links to other files, to be named themselves: {', '.join(others)}" if others else there
+
+
+# -- what is in it -----------------------------------------------------------------------------------------------------
+
+
+def check_values(held: "h5py.Dataset", name: str, group: "h5py.Group | None" = None) -> None:
+    """Raises UserError where values cannot be read, or are packed: others than those that are stored."""
+    check(held, name)
+    packed = [each for each in ("scale_factor", "add_offset", "_Unsigned") if each in held.attrs]
+    packed += [each for each in ("_FillValue", "missing_value") if each in held.attrs and held.dtype.kind in "iu"]
+    factors = ("scaling_factor", f"{held.name.rpartition('/')[2]}_scaling_factor")
+    packed += [each for each in factors if group and group.id.links.exists(each.encode())]
+    if packed:
+        raise UserError(f"{name} is packed ({', '.join(packed)}), and its numbers are not its values: open it with "
+                        f"xarray, or unpack it, and hand the array to ludus.train")  # fmt: skip
+
+
+def is_text(held: "h5py.Dataset") -> bool:
+    import h5py
+
+    return h5py.check_string_dtype(held.dtype) is not None
+
+
+def reader(held: "h5py.Dataset", name: str) -> Callable[[Region], np.ndarray]:
+    """What reads a region of a dataset: text as text, and netCDF's missing values as NaN."""
+    view = held.asstr(errors="replace") if is_text(held) else held
+    told = [held.attrs[each] for each in ("_FillValue", "missing_value") if each in held.attrs]
+    gaps = {value for each in told for value in np.ravel(each).astype(held.dtype)} if held.dtype.kind == "f" else ()
+
+    def read(region: Region) -> np.ndarray:
+        try:
+            block = view[region]
+        except FAULTS as error:
+            near = (region[0].start or 0) if region else 0
+            raise UserError(f"{name} cannot be read near row {near} ({str(error).splitlines()[0]})") from error
+        for each in gaps:
+            block = np.where(block == each, held.dtype.type(np.nan), block)
+        return np.asarray(block, str) if is_text(held) else block
+
+    return read
+
+
+def storage(held: "h5py.Dataset") -> str:
+    if held.is_virtual:
+        return f"HDF5, virtual, of {len(held.virtual_sources()):,} parts"
+    chunks = f"chunks of {times(held.chunks)}" if held.chunks else "contiguous"
+    packed = f"compression {held.compression}" if held.compression else "not compressed"
+    return f"HDF5, {chunks}, {packed}, {size(held.id.get_storage_size())} on disk"
+
+
+def values(file: "h5py.File", where: str, name: str) -> tuple[tuple[int, ...], Callable[[], np.ndarray]] | None:
+    """Shape of a dataset /path or an attribute /path@name, and what reads it; None where there is neither."""
+    import h5py
+
+    held = found(file, name, where)
+    if isinstance(held, h5py.Dataset):
+        check_values(held, f"{where}:{name}")
+        return held.shape, lambda: np.asarray(reader(held, f"{where}:{name}")(()))
+    place, _, attribute = name.rpartition("@")
+    owner = found(file, place, where) if attribute != name else None
+    if owner is None or attribute not in owner.attrs:
+        return None
+    told = np.asarray(owner.attrs[attribute])
+    return told.shape, lambda: np.array([nexus.text(each) for each in told.flat]) if told.dtype.kind in "OSU" else told
+
+
+class Own(Mapping):
+    """What a file says of each row, read when it is asked for: by the path of a dataset, by /path@attribute, or by the
+    name of the axis of the rows. The file may be closed by then."""
+
+    def __init__(self, path: str, n: int, data: str, axis: Axis) -> None:
+        self.path, self.n, self.data, self.axis = path, n, data, axis
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """(n,) or (n, columns). Raises UserError for what is the same for all rows, or of another length."""
+        if name == self.axis.name and self.axis.values:
+            return np.array(self.axis.values)
+        with file_of(self.path) as file, said(self.path):
+            if held := values(file, self.path, name):
+                shape, read = held
+                if shape in ((), (1,)) and self.n > 1:
+                    raise UserError(f"{name} is the same for all rows of {self.path}: there is nothing to condition on")
+                if len(shape) > 2 or shape[:1] != (self.n,):
+                    raise UserError(f"{self.path}:{name} is {times(shape)}, and the data have {self.n:,} rows")
+                check_budget(f"{self.path}:{name}", shape, 8)
+                return read()
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        with file_of(self.path) as file, said(self.path):
+            data = file[self.data]
+            names = gathered(file, lambda each: [] if each == data else of_rows(each, self.n))
+        return iter([self.axis.name, *names] if self.axis.values else names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def of_rows(each: Any, n: int) -> list[str]:
+    """The names under which a dataset or group may say something of each of n rows."""
+    import h5py
+
+    names = [f"{each.name}@{name}" for name in each.attrs if each.attrs.get_id(name).shape == (n,)]
+    if not isinstance(each, h5py.Dataset) or not each.shape or each.shape[0] != n:
+        return names
+    narrow = len(each.shape) == 1 or (len(each.shape) == 2 and each.shape[1] <= FEW)
+    return [each.name, *names] if narrow and (each.dtype.kind in "buif" or is_text(each)) else names

@@ -5,6 +5,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 
@@ -37,13 +38,20 @@ def member_of(archive: zipfile.ZipFile, path: str, key: str) -> zipfile.ZipInfo:
     return members[key] if key else next(iter(members.values()))
 
 
+def member_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> IO[bytes]:
+    """A member, open to read. Raises UserError where a read of one byte may unpack gigabytes: bzip2 and LZMA do."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UserError(f"{name} is packed as NumPy does not pack: write it with np.savez_compressed")
+    return archive.open(member)
+
+
 def listed(archive: zipfile.ZipFile, path: str) -> list[str]:
     """The arrays of an NPZ file, with their shapes."""
     found = []
     for member in archive.infolist():
         key = member.filename.removesuffix(".npy")
         try:
-            with archive.open(member) as file:
+            with member_file(archive, member, key) as file:
                 shape, _, dtype = header(file, key)
             found.append(f"{path}:{key} ({times(shape)} {dtype})")
         except UserError:
@@ -62,7 +70,7 @@ def contents(path: str) -> list[str]:
 
 
 def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.ndarray:
-    with archive.open(member) as file:
+    with member_file(archive, member, name) as file:
         shape, fortran, dtype = header(file, name)
         check_held(name, shape, dtype, member.file_size - file.tell())  # a zip reader gives no more than file_size
         check_budget(name, shape, 4 + dtype.itemsize)
