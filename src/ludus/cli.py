@@ -506,7 +506,7 @@ def _write(out: Path, arrays: dict[str, Any], form: Any = None, **about: Any) ->
     import numpy as np
 
     from ludus.data import layout
-    from ludus.data.write import nxdata
+    from ludus.data.write import as_text, nxdata
     from ludus.runs import folder
 
     file = io.BytesIO()
@@ -519,7 +519,7 @@ def _write(out: Path, arrays: dict[str, Any], form: Any = None, **about: Any) ->
                     axes = layout.user_axes(form.grid, form.axes)
                     nxdata(h5, name, array.shape, array.dtype, axes, form.signal)[...] = array
                 else:
-                    h5[name] = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
+                    h5[name] = as_text(array) if array.dtype.kind == "U" else array
             h5.attrs.update(about)
     folder.write(out, file.getvalue())
     print(out)

@@ -21,7 +21,7 @@ from ludus.data.raw import BLOCK, Raw, check_budget, size, times
 from ludus.data.rows import frames_of
 from ludus.data.sources import check_numbers, opened
 from ludus.data.told import conditions_of
-from ludus.data.write import add_axis, nxdata
+from ludus.data.write import add_axis, as_text, nxdata
 from ludus.errors import UserError, unknown
 from ludus.runs.growing import becoming, begun, laid_out
 from ludus.terminal import counting, say
@@ -117,8 +117,6 @@ def seen(place: Source) -> str:
 
 def stored(found: Raw, n: int) -> np.ndarray:
     """Conditions as HDF5 keeps them: (n,), (n, columns) or records; what is not known is NaN, or an empty text."""
-    import h5py
-
     given = found.rows(0, found.shape[0]) if found.shape else np.empty(())
     columns = columns_of(given, n, found.name)
     if given.ndim == 2 and given.dtype.kind in "buif" and not np.ma.is_masked(given):
@@ -131,10 +129,7 @@ def stored(found: Raw, n: int) -> np.ndarray:
             values = np.where(column.mask, "", column.data.astype(str))
         else:
             values = column.data
-        if values.dtype.kind == "U":
-            encoded = np.char.encode(values, "utf-8")
-            values = encoded.astype(h5py.string_dtype("utf-8", encoded.dtype.itemsize))
-        kept[name.removeprefix(f"{found.name}, ")] = values
+        kept[name.removeprefix(f"{found.name}, ")] = as_text(values) if values.dtype.kind == "U" else values
     return np.ma.getdata(side_by_side(kept))
 
 

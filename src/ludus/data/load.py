@@ -170,6 +170,7 @@ def of_a_row(text: str, raw: Raw, axes: str, name: str) -> np.ndarray:
     with opened(place) as found:
         check_numbers(found)
         values = np.asarray(found.rows(0, found.shape[0]))
+    values = values[0] if values.shape[1:] == raw.shape[1:] and len(values) == 1 else values  # a TIFF of a single page
     plane = {"NHWC": raw.shape[1:3], "NCHW": raw.shape[2:]}.get(axes)
     if values.shape == plane:
         values = np.broadcast_to(values[..., None] if axes == "NHWC" else values, raw.shape[1:])

@@ -79,7 +79,7 @@ class Sampler:
 
     def _read(self, rows: Tensor) -> Tensor:
         x = torch.from_numpy(self.stream.take(rows.numpy())).to(self.x.device)
-        return x.to(memory_format=torch.channels_last) if x.dim() == 4 else x
+        return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
     def close(self) -> None:
         """Ends what is read ahead."""

@@ -8,6 +8,7 @@ from ludus.data.raw import UNNAMED, Axis
 
 if TYPE_CHECKING:
     import h5py
+    import numpy as np
 
 
 def nxdata(
@@ -44,6 +45,15 @@ def add_axis(data: "h5py.Group", name: str, values: Any, unit: str, along: Seque
     if len(along) == 1 and default[along[0]] == ".":
         default[along[0]] = name
         data.attrs["axes"] = default
+
+
+def as_text(values: "np.ndarray") -> "np.ndarray":
+    """Text as HDF5 keeps it, UTF-8 of one length; bytes alone would be taken for ASCII."""
+    import h5py
+    import numpy as np
+
+    encoded = np.char.encode(values, "utf-8")
+    return encoded.astype(h5py.string_dtype("utf-8", max(encoded.dtype.itemsize, 1)))
 
 
 def _said(unit: str, name: str) -> dict[str, str]:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ludus.data.raw import UNNAMED, Axis, check_budget
+from ludus.data.raw import LONG, UNNAMED, Axis, check_budget
 from ludus.data.readers import safe
 from ludus.errors import UserError
 
 if TYPE_CHECKING:
     import h5py
 
-LONG = 1 << 20  # an axis with more values is of rows, and they are only counted
 NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 
 
