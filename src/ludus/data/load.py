@@ -94,7 +94,7 @@ def load(
     """
     check_options(scaling, clip, n, held_out, seed)
     seed = int(seed)  # torch takes no integers of NumPy's
-    fill = fill_of(nan)
+    fill_of(nan)  # says what is wrong with it before anything is read
     place, labels = located(source, condition, download)
     drawn = place is not None and place.kind == "world"
     cuts, most = Cuts(panels, tiles, channels), memory_of(memory)
@@ -109,28 +109,19 @@ def load(
         known = {name: of_a_row(text, raw, axes, name) for name, text in told.items() if text is not None}
         survey = look(raw, mask=known.get("mask"))
         rows = usable(survey, nan, raw.name, weakest)
-        if fill is not None and raw.dtype.kind == "f" and abs(fill) > float(np.finfo(raw.dtype).max):
-            raise UserError(f"nan = {nan!r}: {raw.name} is {raw.dtype}, which cannot hold this value")
         rows = rows if n is None or drawn else pick(rows, n, seed, raw.name)
         known |= {"mask": without_gaps(raw, rows, survey, known.get("mask"))} if nan == "mask" else {}
         check_known(known)
         train, held = split(rows, held_out, seed, raw.name, raw.alike)
-        mend = mender(raw, fill)
-        filled = None if fill is None else float(np.float64(fill).astype(raw.dtype))
-        ends = extremes(survey, train, filled) if nan != "mask" else None
+        fill = filling(raw, nan)
+        mend = mender(fill)
+        ends = None if nan == "mask" else extremes(survey, train, fill)
         scaled, about = fitted(raw, train, mend, axes, scaling, clip, known.get("mask"), seed, ends)
         pixels = {name: layout.to_network(each[None], axes)[0] for name, each in known.items()}
-        form = Form(
-            raw.name, axes, layout.network_shape(raw.shape, axes), scaled, grid=layout.grid(raw.axes, axes),
-            signal=scaled.signal(raw.signal), mask=pixels.get("mask"),
-        )  # fmt: skip
+        form = formed(raw, axes, scaled, pixels.get("mask"))
         blocks, kept = placed(raw, (train, held), most, window, seed)
         x, held_out_x = converted(raw, kept, mend, form)
-    notes = [*read_notes(raw, survey, form, nan), *about]
-    if weakest is not None:
-        notes.append(f"dropped as weak: {(survey.peaks <= weakest).sum():,} rows without a value above {weakest:g}")
-    if "mask" in pixels:
-        notes.append(f"masked: {(~pixels['mask']).sum():,} of {pixels['mask'].size:,} pixels")
+    notes = [*read_notes(raw, survey, form, nan, weakest), *about]
     if n is not None and not drawn:
         notes.append(f"picked {n:,} of {raw.shape[0]:,} rows at random (seed {seed})")
     notes.append(f"held out: {len(held):,} of {len(rows):,} rows (seed {seed}){together(raw, rows)}")
@@ -149,11 +140,20 @@ def load(
         notes.append(f"larger than the memory of {size(most)}: {blocks}; {len(x):,} of {len(train):,} training rows "
                      f"and {len(held_out_x):,} of {len(held):,} held out are looked at")  # fmt: skip
         again = partial(reading, place, source, "the array", n, seed, download, cuts)
-        arrived = lambda block, out: form.to_network(mend(block), out=out)  # noqa: E731
-        stream = Stream(raw.name, again, train, blocks, form.shape, arrived, c)
+        stream = Stream(raw.name, again, train, blocks, form.shape, partial(arrived, form, mend), c)
         if c is not None:
             c, held_out_c = c[np.searchsorted(train, kept[0])], held_out_c[np.searchsorted(held, kept[1])]
     return Data(x, c, held_out_x, held_out_c, form, fingerprint, held_out_hash, notes, pixels, kept[0], stream)
+
+
+def formed(raw: Raw, axes: str, scaled: scaling.Scaling, mask: np.ndarray | None) -> Form:
+    shape, grid = layout.network_shape(raw.shape, axes), layout.grid(raw.axes, axes)
+    return Form(raw.name, axes, shape, scaled, grid=grid, signal=scaled.signal(raw.signal), mask=mask)
+
+
+def arrived(form: Form, mend: Callable[[np.ndarray], np.ndarray], block: np.ndarray, out: np.ndarray) -> None:
+    """Puts rows that a stream has read into the network's range."""
+    form.to_network(mend(block), out=out)
 
 
 def check_written(raw: Raw) -> None:
@@ -214,13 +214,21 @@ def without_gaps(raw: Raw, rows: np.ndarray, survey: Survey, mask: np.ndarray | 
     return found
 
 
-def mender(raw: Raw, fill: float | None) -> Callable[[np.ndarray], np.ndarray]:
+def filling(raw: Raw, nan: str) -> float | None:
+    """What stands in place of gaps, as the source's type has it; None where nothing does."""
+    fill = fill_of(nan)
+    if fill is None or raw.dtype.kind != "f":
+        return None
+    if abs(fill) > float(np.finfo(raw.dtype).max):
+        raise UserError(f"nan = {nan!r}: {raw.name} is {raw.dtype}, which cannot hold this value")
+    return float(np.float64(fill).astype(raw.dtype))
+
+
+def mender(fill: float | None) -> Callable[[np.ndarray], np.ndarray]:
     """What is done to the gaps of rows in the source's units."""
 
     def mend(block: np.ndarray) -> np.ndarray:
-        if fill is not None and raw.dtype.kind == "f":
-            block = np.where(np.isfinite(block), block, fill)
-        return block
+        return block if fill is None else np.where(np.isfinite(block), block, fill)
 
     return mend
 
@@ -338,7 +346,7 @@ def encoded(
     return digest, encoding, coded, notes
 
 
-def read_notes(raw: Raw, survey: Survey, form: Form, nan: str) -> list[str]:
+def read_notes(raw: Raw, survey: Survey, form: Form, nan: str, weakest: float | None) -> list[str]:
     notes = [
         f"{raw.name}: {times(raw.shape)} {raw.dtype}, {survey.span}",
         *raw.notes,
@@ -347,7 +355,12 @@ def read_notes(raw: Raw, survey: Survey, form: Form, nan: str) -> list[str]:
     if survey.bad.any():
         what = {"drop": "those rows dropped", "mask": "those pixels are masked in all rows"}
         notes.append(f"{survey.gaps}: {what[nan] if nan in what else f'replaced by {fill_of(nan):g}'}")
-    return [*notes, *rounding(raw, survey), str(form.scaling)]
+    notes += [*rounding(raw, survey), str(form.scaling)]
+    if weakest is not None:
+        notes.append(f"dropped as weak: {(survey.peaks <= weakest).sum():,} rows without a value above {weakest:g}")
+    if form.mask is not None:
+        notes.append(f"masked: {(~form.mask).sum():,} of {form.mask.size:,} pixels")
+    return notes
 
 
 def rounding(raw: Raw, survey: Survey) -> list[str]:

@@ -76,13 +76,6 @@ class Raw:
         """Which rows are held out together."""
         return self.group if self.frames is None else self.frames
 
-    def fill(self, start: int, stop: int, out: np.ndarray) -> None:
-        """Reads rows into memory that is there; without a copy, where what reads them has said that it can."""
-        if getattr(self.read, "fills", False):
-            self.read((slice(start, stop),), out)
-        else:
-            out[...] = self.rows(start, stop)
-
     @property
     def row(self) -> int:
         """Bytes of a row."""

@@ -226,7 +226,7 @@ class Stream:
                     break
                 start = int(self.held[b]) * self.blocks.rows
                 n = min(self.blocks.rows, self.raw.shape[0] - start)
-                self.raw.fill(start, start + n, values[j * self.blocks.rows :][:n])
+                values[j * self.blocks.rows :][:n] = self.raw.rows(start, start + n)
             return Window(place, held, values, buffer)
         except UserError:
             raise

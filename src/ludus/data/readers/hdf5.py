@@ -196,11 +196,9 @@ def reader(held: "h5py.Dataset", name: str) -> Callable[[Region], np.ndarray]:
     told = [held.attrs[each] for each in ("_FillValue", "missing_value") if each in held.attrs]
     gaps = {value for each in told for value in np.ravel(each).astype(held.dtype)} if held.dtype.kind == "f" else ()
 
-    def read(region: Region, out: np.ndarray | None = None) -> np.ndarray:
+    def read(region: Region) -> np.ndarray:
         try:
-            block = view[region] if out is None else out
-            if out is not None:
-                held.read_direct(out, region)
+            block = view[region]
         except FAULTS as error:
             near = (region[0].start or 0) if region else 0
             raise UserError(f"{name} cannot be read near row {near} ({str(error).splitlines()[0]})") from error
@@ -208,7 +206,6 @@ def reader(held: "h5py.Dataset", name: str) -> Callable[[Region], np.ndarray]:
             block = np.where(block == each, held.dtype.type(np.nan), block)
         return np.asarray(block, str) if is_text(held) else block
 
-    read.fills = not is_text(held) and not gaps
     return read
 
 
