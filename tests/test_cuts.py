@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from games import command
-from ludus import cli, evaluate, figures, session
-from ludus.data import inspect, locate, smaller
+from ludus import api, cli, evaluate, figures, session
+from ludus.data import condition, inspect, locate, smaller
 from ludus.data.cuts import Cuts, boxes, cut, panels, tiles
 from ludus.data.form import Form
 from ludus.data.load import load
@@ -264,7 +264,7 @@ def test_inspect_describes_what_was_cut(tmp_path, monkeypatch):
     assert any("--panels energy makes it one along energy" in line for line in whole.lines)
     found = inspect.describe("x.nxs", panels="energy", tiles="4")
     assert found.lines[0].endswith("90 × 4 × 4 float32") and found.rows.shape == (64, 4, 4)
-    assert "conditions that it holds: :energy, :H, :K" in found.lines
+    assert "conditions that it holds: :energy, :H, :K, :/entry/data/energy" in found.lines
     assert found.lines[-1].endswith("--panels energy --tiles 4")
     assert found.grid[0].label == "H (r.l.u.)" and found.signal == COUNTS
     gaps = VOLUME.copy()
@@ -272,6 +272,37 @@ def test_inspect_describes_what_was_cut(tmp_path, monkeypatch):
     volume_file("gaps.nxs", gaps)
     assert inspect.describe("gaps.nxs").lines[-1].endswith("--nan drop")
     assert inspect.describe("gaps.nxs", nan="fill=0").lines[-1].endswith("--nan fill=0")
+
+
+def test_what_runs_along_the_axis_of_panels_is_a_condition(tmp_path, monkeypatch):
+    """Counters that stand beside a scan, or that its NXdata declares to run along that axis."""
+    monkeypatch.chdir(tmp_path)
+    cube = RNG.random((12, 12, 12)).astype(np.float32)
+    names = [Axis(name, "", tuple(np.arange(12.0) + i)) for i, name in enumerate("HKt")]
+    for name, array, axes in (("x.nxs", VOLUME, (H, K, E)), ("cube.nxs", cube, names)):
+        volume_file(name, array, axes)
+        with h5py.File(name, "a") as file:
+            file["entry/data/T"] = np.linspace(1, 300, array.shape[2])
+            file["entry/data"].attrs["T_indices"] = [2]
+            file["entry/monitor"] = np.arange(array.shape[2]) * 2.0
+            file["entry/angle"] = np.arange(array.shape[0]) * 3.0
+    for name, along in (("x.nxs", "energy"), ("cube.nxs", "t")):
+        data = load(name, ":/entry/data/T", panels=along, held_out=0.0)
+        n = data.n
+        assert data.form.condition.decode(data.c) == pytest.approx(np.linspace(1, 300, n), abs=1e-3)
+        data = load(name, ":/entry/monitor", panels=along, held_out=0.0)
+        assert data.form.condition.decode(data.c) == pytest.approx(np.arange(n) * 2, abs=1e-3)
+    lines = inspect.describe("x.nxs", panels="energy").lines
+    held = next(line for line in lines if line.startswith("conditions"))
+    assert ":energy" in held and ":/entry/data/T" in held and ":/entry/monitor" in held and "angle" not in held
+    # of rows and of another axis at once
+    array = RNG.random((4, 8, 12, 15))
+    volume_file("many.nxs", array, (Axis("run", "", (0.0, 1.0, 2.0, 3.0)), H, K, E))
+    with h5py.File("many.nxs", "a") as file:
+        file["entry/name"], file["entry/monitor"] = np.arange(4) * 7.0, np.arange(15.0)
+    data = load("many.nxs", ":/entry/name,/entry/monitor", panels="run,energy", held_out=0.0)
+    told = np.stack([np.repeat(np.arange(4) * 7, 15), np.tile(np.arange(15), 4)], 1)
+    assert data.form.condition.decode(data.c) == pytest.approx(told, abs=1e-3)
 
 
 def test_rows_of_one_volume_are_said_to_be_alike(tmp_path, monkeypatch):
@@ -494,15 +525,33 @@ def test_a_job_that_is_stopped_says_how_it_goes_on(here, monkeypatch):
     refused("is of another job", "--bin 2", call=prepare, args=("x.npy", Path("x.h5"), Job(bin="4")))
     assert done("x.h5.partial") == 10
     np.save("x.npy", np.load("x.npy"))  # another file by now
-    refused("is of another job", call=prepare, args=("x.npy", Path("x.h5"), job))
+    refused("x.npy has changed since", "x.h5.partial", "remove", call=prepare, args=("x.npy", Path("x.h5"), job))
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_job_on_several_files_sees_that_one_has_changed(here, monkeypatch):
+    for i in range(3):
+        np.save(f"{i}.npy", RNG.random((20, 8, 8)))
+
+    def stopped(self, stop=None, start=0):
+        yield start, self.rows(start, start + 10)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Raw, "blocks", stopped)
+        with pytest.raises(Interrupted):
+            prepare("*.npy", Path("x.h5"))
+    os.chdir(here)
+    os.utime("1.npy", (1, 1))
+    text = refused("*.npy has changed since", "remove", call=prepare, args=("*.npy", Path("x.h5")))
+    assert "{" not in text
 
 
 def test_what_cannot_be_prepared(here, monkeypatch):
     np.save("x.npy", RNG.random((40, 8, 8)))
     Path("old.h5").write_bytes(b"")
     refused("old.h5 exists", call=prepare, args=("x.npy", Path("old.h5")))
-    refused("is a file that is read", call=prepare, args=("x.npy", Path("x.npy")))
+    refused("is the file that is read", call=prepare, args=("x.npy", Path("x.npy")))
     refused("unknown dtype 'float12'", call=prepare, args=("x.npy", Path("x.h5"), Job(dtype="float12")))
     refused("is no uint16", call=prepare, args=("x.npy", Path("y.h5"), Job(dtype="uint16")))
     refused("no row has a value above weakest = 2", call=prepare, args=("x.npy", Path("x.h5"), Job(weakest=2.0)))
@@ -571,6 +620,48 @@ def test_uneven_axes_are_marked_at_some_pixels():
     assert drawn.axes[0].images[0].get_extent()[2:] == pytest.approx([7.5, -0.5])
     assert measured.span(Axis("y", "", (3.0, 2.0, 1.0)), 3) == (3.5, 0.5)  # a falling one falls
     assert measured.span(Axis("y", "mm", (3.0,)), 1) == (-0.5, 0.5)
+
+
+def test_the_names_of_columns_and_conditions_go_with_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = "\n".join(f"{a},{b},{c},{i % 3}.5" for i, (a, b, c) in enumerate(RNG.normal(size=(40, 3))))
+    Path("x.csv").write_text(f"height,weight,age,dose\n{rows}\n")
+    assert "axis 1: columns height, weight, age, dose" in command(monkeypatch, capsys, "inspect", "x.csv")[1]
+    quick = ("--set", "snapshot.count=0", "--set", "doctor.mode=off", "--steps", "2", "--run", "r")
+    words = ("train", "gan", "--data", "x.csv:height,weight,age", "--condition", "x.csv:dose", *quick)
+    assert command(monkeypatch, capsys, *words)[0] == 0
+    run = api.load("r")
+    assert run.form.columns == ("height", "weight", "age")
+    drawn = session.drawing(run.form, run.sample(4), run.real)
+    assert texts(drawn) == {"height, 1 of 3", "weight, 2 of 3"}
+    assert texts(figures.points({"real": run.real})) == {"x₁ of 3", "x₂ of 3"}
+    assert [each.name for each in curves(run.real, run.form.grid)][:2] == ["histogram of height", "histogram of weight"]
+    assert command(monkeypatch, capsys, "sample", "r", "-n", "4", "-c", "1.5", "--out", "s.nxs")[0] == 0
+    with h5py.File("s.nxs") as file:
+        assert list(file["points"].attrs["columns"]) == ["height", "weight", "age"]
+        assert file["conditions"].attrs["long_name"] == "dose"
+
+
+def test_points_along_an_axis_are_named_by_its_values():
+    form, energies = load(RNG.normal(size=(40, 2))).form, Axis("E", "meV", (1.5, 3.0))
+    assert form.columns == () and replace(form, grid=(energies,)).columns == ("E 1.5 meV", "E 3 meV")
+    assert replace(form, grid=(Axis("E", "meV", (1.5, 3.0, 4.0)),)).columns == ()  # of another length
+
+
+@pytest.mark.parametrize("name, own", [
+    ("x.nxs:/entry/data :energy (meV)", "energy (meV)"), ("x.nxs:/entry/data :current (1/s)", "current (1/s)"),
+    ("/a/x.h5:/entry/T", "T"), ("t.csv:dose", "dose"), ("t.csv, phase", "phase"), ("y.npy", "y.npy"), ("(", "("),
+    ("the array of conditions, column 1", "column 1"),
+])  # fmt: skip
+def test_the_own_name_of_a_condition(name, own):
+    assert condition.short(name) == own
+
+
+def test_a_condition_along_panels_has_its_unit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    volume_file("x.nxs")
+    form = load("x.nxs", ":energy", panels="energy", held_out=0.0).form
+    assert Form.from_json(form.to_json()).condition.columns[0].name == "energy (meV)"
 
 
 def test_curves_are_in_the_units_of_the_axes():

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -788,6 +789,9 @@ def test_inspect_looks_at_what_training_refuses(here):
     refused("unknown channels 'frist'", args=("x.npy",), channels="frist")
     np.save("flat.npy", np.zeros((10, 3, 3)))
     assert "range: 0 to 0" in "\n".join(inspect.describe("flat.npy").lines)
+    np.save("far.npy", np.linspace(-1e300, -0.0, 40).reshape(10, 2, 2))
+    with warnings.catch_warnings(action="error"):
+        assert "range: -1e+300 to 0" in inspect.describe("far.npy").lines
 
 
 @pytest.mark.parametrize("value", [np.nan, 3.0])

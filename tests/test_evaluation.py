@@ -6,13 +6,16 @@ import math
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import ludus
 from games import command
-from ludus import evaluate
+from ludus import evaluate, session
 from ludus.data.load import load
+from ludus.data.raw import Axis
+from ludus.data.write import add_axis, nxdata
 from ludus.errors import UserError
 from ludus.evaluation import conditions, questions
 from ludus.evaluation import evaluation as whole
@@ -22,6 +25,7 @@ from ludus.evaluation.sets import Rows, Sets, choose
 from ludus.evaluation.verdicts import BAD, GOOD, LEVEL, MISSING, Trial, verdicts
 from ludus.features.observables import Observable, Table
 from ludus.metrics.frechet import frechet
+from ludus.report import drawings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import faults
@@ -403,6 +407,51 @@ def test_few_held_out_rows_are_no_quick_look(tmp_path, capsys):
                       settings={**QUICK, "data.channels": "last"})  # fmt: skip
     assert "not evaluated: 10 rows are held out" in capsys.readouterr().err
     assert not (run.folder / "evaluation.json").exists()
+
+
+@pytest.mark.judged
+def test_too_few_rows_that_fit_in_memory_are_a_matter_of_memory(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", pictures(900, (8, 8, 1))[..., 0])
+    settings = {**QUICK, "data.held_out": 0.2}
+    run = ludus.train("gan", "x.npy", network="mlp", steps=2, run="r", settings=settings | {"data.memory": "100kB"})
+    more = "as many as data.memory had room for: give more, --set data.memory=, to a new run"
+    assert more in capsys.readouterr().err
+    with pytest.raises(UserError, match=more):
+        run.evaluate(100)
+    run = ludus.train("gan", "x.npy", network="mlp", steps=2, run="s", settings=settings | {"data.memory": "200kB"})
+    assert run.evaluate(100).sets.n >= 50
+
+
+def test_pictures_of_an_evaluation_name_what_they_show(tmp_path, monkeypatch):
+    """Values, channel and condition with their units; where nothing is known, a grey that no difference has."""
+    monkeypatch.chdir(tmp_path)
+    draws = np.random.default_rng(0)
+    values = draws.uniform(1, 3, size=600)
+    x = values[:, None, None, None] + draws.random((600, 6, 6, 2))
+    with h5py.File("x.nxs", "w") as file:
+        nxdata(file, "x", x.shape, "f4", signal=Axis("counts", "1/s"))[...] = x
+        add_axis(file["entry/data"], "T", values, "K", [0], "T")
+    mask = np.ones((6, 6))
+    mask[2, 3] = 0
+    np.save("m.npy", mask)
+    settings = {**QUICK, "data.mask": "m.npy", "data.channels": "last", "data.held_out": 0.3}
+    told = "x.nxs:/entry/data/T"
+    run = ludus.train("gan", "x.nxs", condition=told, network="mlp", steps=2, run="r", settings=settings)
+    known, _ = evaluate.real_rows(run, None, None, None)
+    found, about = evaluate.of_run(run, known, n=100)
+    drawn = {each.name: each.figure for part in drawings.drawn(found, about).values() for each in part}
+    assert drawn["samples"].axes[-1].get_ylabel() == "counts (1/s), channel 1 of 2"
+    assert drawn["realness"].axes[-1].get_ylabel() == "counts (1/s), channel 1 of 2"
+    assert [axes.get_xlabel() for axes in drawn["condition"].axes] == ["T (K), asked for"] * 2
+    assert drawn["condition"].axes[0].get_ylabel() == "T (K), read in the image"
+    colours = {axes.images[0].get_cmap().name: axes.images[0].get_cmap().get_bad() for axes in drawn["means"].axes
+               if axes.images}  # fmt: skip
+    assert np.ptp(colours["RdBu_r"][:3]) < 0.1 < np.ptp(colours["gray"][:3])
+    units = {each.name: each.unit for each in found.observed}
+    assert units["channel 1: mean"] == "1/s" and units["channel 2: power at periods 2 to 4 pixels"] == "ln (1/s)²"
+    shown = session.drawing(run.form, run.sample(4), run.real)
+    assert shown.axes[-1].get_ylabel() == "counts (1/s), channel 1 of 2"
 
 
 def test_the_world_of_a_run_declares_its_observables(tmp_path):

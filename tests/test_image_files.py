@@ -18,11 +18,14 @@ from PIL import Image
 from ludus import api
 from ludus.data import inspect, locate
 from ludus.data import raw as raws
-from ludus.data.load import load
+from ludus.data.cuts import Cuts
+from ludus.data.load import load, reading
 from ludus.data.raw import Axis
 from ludus.data.readers import files, tiff
 from ludus.data.sources import opened
+from ludus.data.write import nxdata
 from ludus.errors import UserError
+from ludus.prepare import Job, prepare
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -174,7 +177,7 @@ def test_values_that_are_no_brightness_are_refused():
     Image.fromarray(STACK[0].astype(np.uint8)).convert("P").save("x.tif")
     refused("x.tif", "palette", args=("x.tif",))
     tifffile.imwrite("x.tif", np.zeros((5, 12), np.uint8))
-    refused("1 rows", args=("x.tif",))
+    refused("1 row", args=("x.tif",))
     tifffile.imwrite("x.tif", np.zeros((5, 12, 4), np.uint8), photometric="separated")
     refused("x.tif", "separated", args=("x.tif",))
     Path("x.tif").write_bytes(b"II*\0 nothing")
@@ -584,7 +587,7 @@ def test_a_file_of_two_axes_is_a_row():
 
 @pytest.mark.parametrize("change, words", [
     ({"units": "Å"}, "axis 'E (Å)' where 0.nxs has 'E (meV)'"),
-    ({"shift": 0.1}, "different values on the axis 'E (meV)'"),
+    ({"shift": 0.2}, "different values on the axis 'E (meV)'"),
     ({"signal": "mbarn"}, "'mbarn', 0.nxs in 'counts'"),
 ])  # fmt: skip
 def test_axes_and_units_agree(change, words):
@@ -605,6 +608,159 @@ def test_axes_and_units_agree(change, words):
     assert raw.signal.unit == "counts" and raw.own["t"].tolist() == np.arange(10.0).tolist()
 
 
+def spectra(n, axis="E", shift=lambda i: 0.0):
+    """Files of one spectrum each."""
+    x = RNG.normal(size=(n, 20))
+    for i, each in enumerate(x):
+        with h5py.File(f"{i}.nxs", "w") as file:
+            values = tuple(np.arange(20.0) + shift(i))
+            nxdata(file, "counts", (20,), "f8", (Axis(axis, "meV", values),))[...] = each
+            file["entry/T"] = 10.0 * i
+    return x
+
+
+def test_a_file_of_one_axis_is_a_row():
+    x = spectra(12)
+    whole, raw = read("*.nxs")
+    assert np.array_equal(whole, x) and raw.axes == (Axis(), Axis("E", "meV", tuple(np.arange(20.0))))
+    assert raw.own["/entry/T"].tolist() == (10.0 * np.arange(12)).tolist() and raw.group == 1
+    assert load("*.nxs", ":/entry/T", held_out=0).form.shape == (20,)
+    for i, each in enumerate(x):
+        np.save(f"{i}.npy", each)
+    assert np.array_equal(read("*.npy")[0], x)
+    np.save("7.npy", x[7, :19])
+    whole, raw = read("*.npy")
+    assert np.array_equal(whole, np.delete(x.ravel(), 7 * 20 + 19))
+    assert any("7.npy" in note and "single numbers" in note for note in raw.notes)
+    spectra(12, shift=float)  # each on an axis of its own
+    whole, raw = read("*.nxs")
+    assert whole.shape == (240,) and any("1.nxs" in note for note in raw.notes)
+
+
+def test_labels_of_several_files_are_end_to_end():
+    x = scans(12)
+    for i in range(12):
+        np.save(f"{i}.npy", np.arange(5) % 2 + 2 * (i % 2))
+    data = load("s", "*.npy", held_out=0)
+    assert data.c.argmax(1).tolist() == [0, 1, 0, 1, 0, 2, 3, 2, 3, 2] * 6 and len(data.x) == len(x)
+
+
+@pytest.mark.parametrize("shift, said", [(0.0, ""), (1e-9, ""), (1e-3, "0.001 of a step"), (0.09, "0.09 of a step")])
+def test_axes_may_differ_by_less_than_a_tenth_of_their_step(shift, said):
+    for i in range(3):
+        with h5py.File(f"{i}.nxs", "w") as file:
+            axes = (Axis("y", "mm", tuple(0.5 * (np.arange(4.0) + shift * (i == 2)))), Axis("x", "mm", (1, 2, 4, 8)))
+            nxdata(file, "counts", (4, 4), "f4", axes)[...] = i
+    raw = read("*.nxs")[1]
+    assert raw.axes[1].values == (0, 0.5, 1, 1.5)
+    assert said in str(raw.notes) and bool(said) == bool(raw.notes)
+
+
+# -- what is cut from each file ----------------------------------------------------------------------------------------
+
+
+def volumes(n, steps=lambda i: 5):
+    """Files of a volume each, H × K × energy."""
+    Path("vol").mkdir()
+    x = [RNG.random((6, 7, steps(i))) for i in range(n)]
+    for i, each in enumerate(x):
+        axes = [Axis(name, "u", tuple(np.linspace(0, 1, n))) for name, n in zip(("H", "K", "energy"), each.shape)]
+        with h5py.File(f"vol/run_{i}.nxs", "w") as file:
+            nxdata(file, "counts", each.shape, "f8", axes)[...] = each
+            file["entry/sample/temperature"] = 10.0 * i
+            file["entry/H_of_scan"] = np.arange(6.0)
+        np.save(f"vol/{i}.npy", each)
+    return x
+
+
+def opened_as(text, **cuts):
+    return reading(locate.check(text)[0], None, "", None, 0, False, Cuts(**cuts))
+
+
+def test_each_file_is_a_volume():
+    x = volumes(12)
+    whole = np.concatenate([np.moveaxis(each, 2, 0) for each in x])
+    for text, panels in (("vol/run_*.nxs:/entry/data", "energy"), ("vol/*.npy", "2")):
+        with opened_as(text, panels=panels) as raw:
+            assert raw.shape == (60, 6, 7) and raw.group == 5 and np.array_equal(raw.rows(0, 60), whole)
+            assert np.array_equal(raw.read((slice(3, 17), slice(2, 4))), whole[3:17, 2:4])
+    with opened_as("vol/run_*.nxs", panels="energy") as raw:
+        assert [each.name for each in raw.axes] == ["energy", "H", "K"]
+        assert raw.own["energy"].tolist() == np.linspace(0, 1, 5).tolist() * 12
+        assert raw.own["file"].tolist() == np.repeat([f"run_{i}.nxs" for i in range(12)], 5).tolist()
+        assert raw.own["/entry/sample/temperature"].tolist() == np.repeat(10.0 * np.arange(12), 5).tolist()
+        names = set(raw.own)
+        assert {"energy", "file", "/entry/sample/temperature"} <= names and "/entry/H_of_scan" not in names
+    lines = inspect.describe("vol/run_*.nxs:/entry/data", panels="energy").lines
+    assert lines[0] == "vol/run_*.nxs:/entry/data: 60 × 6 × 7 float64"
+    assert "each file: cut into panels along energy: 5 pictures of 6 × 7" in lines
+    data = load("vol/run_*.nxs", ":/entry/sample/temperature,energy", panels="energy", held_out=0.2)
+    assert not set(data.rows // 5) & set(np.setdiff1d(np.arange(60), data.rows) // 5) and len(data.held_out_x) == 10
+    assert any("one of 12 frames or volumes together" in note for note in data.notes)
+    Path("c.csv").write_text("file,T\n" + "".join(f"run_{i}.nxs,{i}.5\n" for i in range(12)))
+    Path("d.csv").write_text("T\n" + "".join(f"{i}.5\n" for i in range(12)))
+    for table in ("c.csv", "d.csv"):
+        c = load("vol/run_*.nxs", f"{table}:T", panels="energy", held_out=0)
+        assert c.form.condition.decode(c.c) == pytest.approx(np.repeat(np.arange(12) + 0.5, 5), abs=1e-4)
+    refused("vol/run_0.nxs", "no axis 'energi'", args=("vol/run_*.nxs",), panels="energi")
+
+
+def test_volumes_may_have_different_numbers_of_panels():
+    x = volumes(12, lambda i: 5 + i % 2)
+    with opened_as("vol/*.npy", panels="2", tiles="3x7") as raw:
+        assert raw.shape == (132, 3, 7) and raw.alike.tolist() == np.repeat(range(12), [10, 12] * 6).tolist()
+        whole = np.concatenate([np.moveaxis(each, 2, 0).reshape(-1, 3, 7) for each in x])
+        assert np.array_equal(raw.rows(0, 132), whole)
+        assert "6 of 12 files: cut into panels along axis 2: 6 pictures of 6 × 7" in raw.notes
+    data = load("vol/*.npy", np.arange(12), panels="2", held_out=0.2)
+    assert data.form.condition.width == 12 and not set(data.c.argmax(1)) & set(data.held_out_c.argmax(1))
+    lines = prepare("vol/*.nxs", Path("small.h5"), Job("energy", bin="2x1"), ":energy")
+    assert lines[-2].startswith("small.h5: 66 × 3 × 7 float64")
+    with h5py.File("small.h5") as file:
+        whole = np.concatenate([np.moveaxis(each, 2, 0) for each in x])
+        assert np.allclose(file["images"][:], whole.reshape(66, 3, 2, 7).mean(2))
+        assert file["entry/data/frame"][:].tolist() == np.repeat(range(12), [5, 6] * 6).tolist()
+
+
+def test_tiles_of_frames_in_files_of_their_own():
+    x = RNG.random((12, 8, 12))
+    Path("p").mkdir()
+    for i, each in enumerate(x):
+        np.save(f"p/{i}.npy", each)
+    whole = x.reshape(12, 2, 4, 3, 4).swapaxes(2, 3).reshape(72, 4, 4)
+    with opened_as("p", tiles="4") as raw:
+        assert np.array_equal(raw.rows(0, 72), whole) and raw.group == 6
+        assert raw.own["file"][::6].tolist() == [f"{i}.npy" for i in range(12)]
+        assert raw.own["column"].tolist() == [1.5, 5.5, 9.5] * 24
+    data = load("p", ":column", tiles="4", held_out=0.2)
+    assert not set(data.rows // 6) & set(np.setdiff1d(np.arange(72), data.rows) // 6)
+    for i in range(12):
+        np.save(f"p/{i}.npy", np.stack([x[i]] * 3, -1))  # colours
+    with opened_as("p", tiles="4", channels="last") as raw:
+        assert np.array_equal(raw.rows(0, 72), np.stack([whole] * 3, -1)) and raw.group == 6
+
+
+def test_tiles_of_prepared_files_stay_with_their_frames():
+    for k in range(2):
+        np.save("x.npy", RNG.random((12, 8, 8)).astype(np.float32))
+        prepare("x.npy", Path(f"prq{k}.h5"), Job(tiles="4x4", weakest=0.9 if k else None))
+    data = load("prq[01].h5", held_out=0.3)
+    frames = []
+    for k in range(2):
+        with h5py.File(f"prq{k}.h5") as file:
+            frames += [12 * k + each for each in file["entry/data/frame"][:].tolist()]
+    frames = np.array(frames)
+    held = np.setdiff1d(np.arange(len(frames)), data.rows)
+    assert len(held) and not set(frames[held]) & set(frames[data.rows])
+    assert any(f"one of {len(set(frames))} frames" in note for note in data.notes)
+    # beside the files of a pattern there is room for others
+    prepare("prq[01].h5", Path("prall.h5"), Job())
+    again = load("prall.h5", held_out=0.3)
+    assert np.array_equal(again.rows, data.rows)
+    refused("prq0.h5", call=prepare, args=("prq?.h5", Path("prq0.h5")))
+    refused("prq3.h5", "would be one of", call=prepare, args=("prq?.h5", Path("prq3.h5")))
+
+
 def test_a_file_that_changes_is_said():
     for i in range(20):
         np.save(f"{i}.npy", STACK[:3])
@@ -615,6 +771,28 @@ def test_a_file_that_changes_is_said():
     with opened(locate.check("p")[0]) as raw:
         save([STACK[0, :5]], "p/1.png")
         refused("p/1.png is 5 × 9 now", call=raw.rows, args=(0, 3))
+
+
+def test_endings_in_capitals_match():
+    save(STACK[:4].astype(np.uint8), "p/a/1.png", "p/a/2.PNG", "p/b/3.Png", "p/b/4.png")
+    for text in ("p/*/*.png", "p/**/*.PNG", "p/?/[1-4].pNg"):
+        assert np.array_equal(read(text)[0], STACK[:4].astype(np.uint8))
+        assert locate.reads(locate.parse(text), "p/b/5.PNG" if "?" not in text else "p/b/4.PNG")
+    assert read("p/b/*.png")[1].own["file"].tolist() == ["3.Png", "4.png"]
+
+
+def test_what_a_pattern_would_match():
+    save(STACK[:4], "p/a/1.png", "p/a/2.png", "p/b/3.png", "p/x.png")
+    os.symlink("p", "q")
+    for text, inside, outside in (
+        ("p/a/*.png", "p/a/9.png", "p/b/9.png"), ("p/*/[1-3].png", "p/c/2.png", "p/a/4.png"),
+        ("p/**/*.png", "p/a/b/c.png", "c.png"), ("p/**/*.png", "p/c.png", "p/c.h5"),
+        ("q/a/*.png", "p/a/9.png", "9.png"), ("p/a/?.png", "q/a/9.png", "p/a/10.png"),
+        ("**/*.png", "9.png", "../9.png"), ("[p-q]/x.png", "p/x.png", "p/y.png"),
+    ):  # fmt: skip
+        source = locate.parse(text)
+        assert locate.reads(source, inside) and not locate.reads(source, outside), text
+        assert locate.reads(source, os.path.abspath(inside)) and locate.reads(source.anchored, inside)
 
 
 @pytest.mark.parametrize("text", ["p", "p/*.png", "p/1.png"])

@@ -112,7 +112,7 @@ def test_zarr_by_the_letter_of_the_specification(tmp_path, dtype, order, separat
         assert found.shape == raw.shape and found.dtype == raw.dtype and found.chunks == (4, 5, 3) and found.chunk == 4
         assert np.array_equal(found.rows(3, 9), raw[3:9]) and np.array_equal(found.read(()), raw)
         assert np.array_equal(found.read((slice(1, 7), slice(2, 4))), raw[1:7, 2:4])
-        assert "missing" not in found.storage and "not compressed" in found.storage
+        assert not found.notes and "not compressed" in found.storage
 
 
 @pytest.mark.parametrize("how", [
@@ -170,10 +170,38 @@ def test_zarr_of_several_arrays(here):  # noqa: F811
 def test_zarr_says_which_chunks_are_missing(here):  # noqa: F811
     held = zarr.create_array("x.zarr", shape=(40, 9, 7), dtype="f4", chunks=(10, 9, 7), fill_value=-1)
     held[:20] = FRAMES[:20]
-    assert any("2 of 4 missing and read as -1" in line for line in inspect.describe("x.zarr").lines)
+    note = "2 of 4 chunks were never written: they read as -1.0"
+    assert note in inspect.describe("x.zarr").lines and note in load("x.zarr").notes
     Path("x.zarr/c/.DS_Store").write_bytes(b"x")
     with opened(parse("x.zarr")) as found:
-        assert "2 of 4 missing" in found.storage and np.array_equal(found.rows(0, 20), FRAMES[:20])
+        assert found.notes == (note,) and np.array_equal(found.rows(0, 20), FRAMES[:20])
+
+
+@pytest.mark.parametrize("location", ["start", "end"])
+def test_zarr_says_which_chunks_of_shards_are_missing(here, location):  # noqa: F811
+    """The last shard goes beyond the rows: what is there of it is no more than they are."""
+    shards = {"shape": (8, 9, 7), "index_location": location}
+    held = zarr.create_array("x.zarr", shape=(21, 9, 7), dtype="f4", chunks=(2, 9, 7), shards=shards, fill_value=5)
+    held[:4], held[20:] = FRAMES[:4], FRAMES[4:5]
+    with opened(parse("x.zarr")) as found:
+        assert found.notes == ("8 of 11 chunks were never written: they read as 5.0",)
+        assert (found.rows(4, 20) == 5).all() and np.array_equal(found.rows(20, 21)[0], FRAMES[4])
+    held[4:20] = FRAMES[4:20]
+    with opened(parse("x.zarr")) as found:
+        assert found.notes == ()
+
+
+def test_times_are_values(here):  # noqa: F811
+    """Of Zarr and of HDF5: whole seconds since some day are no classes."""
+    times = np.datetime64("2024-05-01") + np.arange(40) * np.timedelta64(1, "h")
+    xr.Dataset({"x": (("time", "a", "b"), FRAMES)}, {"time": times}).to_zarr("x.zarr", zarr_format=2)
+    with h5py.File("x.h5", "w") as file:
+        file["x"], file["t"] = FRAMES, np.arange(40)
+        file["t"].attrs["units"] = "hours since 2024-05-01"
+    for path, name in (("x.zarr", ":time"), ("x.h5", ":/t")):
+        column = load(path, name, held_out=0).form.condition.columns[0]
+        assert column.labels == () and column.offset == pytest.approx(19.5), path
+    refused("times", "seconds, as floats", args=(times,))
 
 
 class Evil:
@@ -393,7 +421,7 @@ def test_xarray_with_what_cannot_be_used():
     refused("single number", args=(xr.DataArray(3.0),))
     times = xr.DataArray(FRAMES, dims=("t", "y", "x"), coords={"t": np.arange(40).astype("M8[s]")})
     assert load(times).form.name and labelled.raw_of(times, "x").axes[0] == Axis("t")
-    refused("datetime64", "numbers or text", args=(times, ":t"))
+    refused("datetime64", "convert times to seconds, as floats", args=(times, ":t"))
     words = scan().assign_coords(note=("scan", np.array(["a", None] * 20, object)))
     assert np.isnan(load(words, ":note", held_out=0).c[1]).all()
 
@@ -435,6 +463,11 @@ def test_columns_have_the_type_of_their_cells(here):  # noqa: F811
     assert columns("a\n1_000\n2\n")["a"][0] == "U" and columns("a\n99999999999999999999\n1\n")["a"][0] == "f"
     np.savetxt("s.csv", np.arange(6).reshape(3, 2), delimiter=",", header="a,b")
     assert table.read("s.csv")["a"].tolist() == [0, 2, 4]
+    np.savetxt("s.csv", np.arange(6).reshape(3, 2), header="a b")
+    assert table.read("s.csv")["a"].tolist() == [0, 2, 4]
+    assert columns("1.5  2\n-3 4e5\n") == {"0": ("f", [1.5, -3]), "1": ("f", [2, 400000])}
+    assert columns("a,b\nn/a,1\n2,N/A\n") == {"a": ("i", [None, 2]), "b": ("i", [1, None])}
+    assert columns("my column\none word\n")["my column"][0] == "U"
 
 
 def test_a_table_that_cannot_be_read(here):  # noqa: F811
@@ -444,6 +477,7 @@ def test_a_table_that_cannot_be_read(here):  # noqa: F811
         "a,b\n": ["no rows"],
         "": ["empty"],
         'a,b\n"1,2\n': ["line"],
+        "a b\n1 2\n1 2 3\n": ["line 3", "3 cells", "first has 2"],
         "a;b\n1,5;2\n2,5;3\n": ["decimal commas", "'a'", "1,5"],
         "a\n" + "x" * 200_000 + "\n": ["line 2"],
     }.items():
@@ -665,6 +699,20 @@ def test_npz_that_is_packed_otherwise(here):  # noqa: F811
         refused("x.npz:x", "np.savez_compressed", args=("x.npz",))
         assert tracemalloc.get_traced_memory()[1] < 10**6
         tracemalloc.stop()
+
+
+def test_coordinates_along_the_axis_of_panels_are_conditions():
+    about = {"T": ("time", TEMPERATURE, {"units": "K"}), "time": np.arange(40), "qy": np.array(GRID[0].values),
+             "angle": ("qy", np.arange(9.0)), "phase": ("time", PHASE)}  # fmt: skip
+    array = xr.DataArray(FRAMES.transpose(1, 2, 0), dims=("qy", "qx", "time"), coords=about)
+    for given in (array, array.to_dataset(name="counts").assign(monitor=("time", np.arange(40.0)))):
+        data = load(given, ":T,phase", panels="time", held_out=0)
+        assert data.form.condition.columns[1].labels == ("liquid", "ordered")
+        assert data.c[:, 0] * data.form.condition.columns[0].scale + data.form.condition.columns[0].offset == (
+            pytest.approx(TEMPERATURE, abs=1e-4))  # fmt: skip
+        refused(":angle", ":T", args=(given, ":angle"), panels="time")
+    assert load(given, ":monitor", panels="time", held_out=0).form.condition.width == 1
+    assert load(array, ":angle", panels="qy", held_out=0).form.condition.width == 1
 
 
 def test_a_run_on_xarray_with_conditions_of_its_own(tmp_path):

@@ -330,6 +330,11 @@ def test_packed_nexus_and_netcdf_3_are_refused(here):
     with h5py.File("x.nxs", "a") as file:
         file["entry/data/counts_scaling_factor"] = 0.5
     refused("packed (counts_scaling_factor)")
+    for name in ("offset", "counts_offset"):
+        with h5py.File("x.nxs", "a") as file:
+            old = next(each for each in file["entry/data"] if each.endswith(("_scaling_factor", "offset")))
+            file["entry/data"].move(old, name)
+        refused(f"packed ({name})")
     Path("x.nc").write_bytes(b"CDF\x01" + bytes(100))
     refused("netCDF 3", "xarray", args=("x.nc",))
 
@@ -404,6 +409,67 @@ def test_conditions_are_read_only_when_asked_for(told, monkeypatch):
         assert raw.own["/entry/sample/field"][3] == 3
         list(raw.own)
     assert read_ == ["/entry/data/counts", "/entry/sample/field"]
+
+
+def test_what_runs_along_other_axes_is_no_condition(here):
+    """Of a cube, all lengths are alike: what the file declares tells them apart. Nor is how the file is made one."""
+    with h5py.File("x.nxs", "w") as file:
+        group(file, "entry", "NXentry"), group(file, "entry2", "NXentry")
+        data = group(file, "entry/data", signal="I", axes=["H", "K", "L"], T_indices=[2], P_indices=[0, 1],
+                     broken_indices="a")  # fmt: skip
+        data["I"] = RNG.random((3, 3, 3))
+        for name in ("H", "K", "T", "broken"):
+            data[name] = np.arange(3.0)
+        data["L"], data["P"], data["edge"] = np.arange(4), np.zeros((3, 3)), np.arange(4)  # edges of bins
+        file["entry/monitor"], file["entry2/counter"], file["z"] = np.arange(3), np.arange(3), np.arange(3)
+    with hdf5.opened("x.nxs") as raw:
+        own, steps = raw.own, raw.along(2)
+    assert list(own) == ["H", "/entry/data/H", "/entry/data/P", "/entry/data/broken", "/entry/monitor", "/z"]
+    for name in ("/entry/data/K", "entry/data/T", "/entry/data/L"):
+        refused(name, "is an axis of the pictures", call=own.__getitem__, args=(name,))
+    assert "/entry/data@axes" not in own and "/entry/data@T_indices" not in own
+    assert own["/entry2/counter"].tolist() == [0, 1, 2]  # who names it may have it
+    assert "/entry/data/T" in steps and "/entry/monitor" in list(steps) and "/entry/data/H" not in list(steps)
+    assert steps["L"].tolist() == [0.5, 1.5, 2.5]
+
+
+def test_a_map_is_no_picture_with_channels(here):
+    for shape, axes, panels in (
+        ((6, 5, 12, 3), ["sy", "sx", ".", "."], "sy,sx"), ((6, 5, 9, 7), ["y", "x", ".", "qx"], "y,x"),
+        ((6, 5, 9, 7), [".", "x", ".", "."], "0,1"),
+    ):  # fmt: skip
+        with h5py.File("x.nxs", "w") as file:
+            data = group(file, "entry/data", signal="I", axes=axes)
+            data["I"] = RNG.random(shape)
+            for name, length in zip(axes, shape):
+                if name != ".":
+                    data[name] = np.arange(length)
+        refused(f"--panels {panels} for data of each point")
+        assert inspect.describe("x.nxs").lines[-1].endswith(f"--panels {panels}")
+        assert load("x.nxs", panels=panels).form.shape == (1, *shape[2:])
+        assert load("x.nxs", channels="first").form.shape == shape[1:]
+    known = tuple(Axis(name, "", (0.0, 1.0)) for name in ("t", "y", "x", "c"))
+    assert layout.axes((9, 8, 8, 3), known=known) == "NHWC"
+    assert layout.axes((9, 8, 8, 3), known=(UNNAMED, known[1], UNNAMED, UNNAMED)) == "NHWC"  # as tiles are
+    known = UNNAMED, Axis("channel", "", (0.0, 1.0, 2.0)), UNNAMED, UNNAMED
+    assert layout.axes((9, 3, 8, 8), known=known) == "NCHW"
+
+
+def test_chunks_that_were_never_written_are_said(here):
+    with h5py.File("x.h5", "w") as file:
+        file.create_dataset("x", (20, 6, 5), "f4", chunks=(1, 6, 5))[3] = DATA[3]
+    note = "19 of 20 chunks were never written: they read as 0.0"
+    assert note in load("x.h5").notes and note in inspect.describe("x.h5").lines
+    with h5py.File("x.h5", "a") as file:
+        file["x"][:] = DATA
+    assert read("x.h5").notes == ()
+
+
+def test_texts_are_called_texts(here):
+    with h5py.File("x.h5", "w") as file:
+        file["title"], file["names"], file["x"], file["y"] = "a scan", ["a", "b"], DATA, DATA
+    listed = inspect.contents(locate.parse("x.h5"))
+    assert "x.h5:/title (text)" in listed and "x.h5:/names (2 text)" in listed
 
 
 def test_scalars(told):
@@ -494,7 +560,25 @@ def test_a_signal_in_another_file_is_named(here):
     refused("link to another file (x_data.h5)", "name that file")
     with h5py.File("x.nxs", "a") as file:
         del file["entry/data"].attrs["signal"]
-    refused("links to other files", "x_data.h5")
+    refused("links to other files", "x_data.h5:/data")
+
+
+@pytest.mark.parametrize("signal", [{}, {"signal": "data"}])
+def test_a_master_file_names_its_data_files(here, signal):
+    """As Dectris' detectors write it: the data lie in other files, and the only picture is the mask."""
+    Path("scans").mkdir()
+    with h5py.File("scans/run_1_master.h5", "w") as file:
+        group(file, "entry", "NXentry"), group(file, "entry/data", **signal)
+        for i in (1, 2):
+            with h5py.File(f"scans/run_1_data_{i:06}.h5", "w") as other:
+                other["entry/data/data"] = DATA[:10]
+            file[f"entry/data/data_{i:06}"] = h5py.ExternalLink(f"run_1_data_{i:06}.h5", "/entry/data/data")
+        file["entry/instrument/detector/pixel_mask"] = np.zeros((6, 5), "u4")
+    pattern = "'scans/run_1_data_*.h5:/entry/data/data'"
+    for part in ("", ":/entry/data", ":/entry"):
+        refused("links to other files", pattern, args=(f"scans/run_1_master.h5{part}",))
+    assert f"{pattern} (in another file)" in inspect.contents(locate.parse("scans/run_1_master.h5"))
+    assert load(pattern.strip("'")).form.shape == (1, 6, 5)
 
 
 def test_files_that_cannot_be_opened_yet(here, monkeypatch):
@@ -528,6 +612,7 @@ def test_filters_of_the_extra_are_found(here):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == [str(DATA.sum()), "True"], done.stderr
+    assert "compression bitshuffle," in read("x.h5").storage
 
 
 FUZZ = """

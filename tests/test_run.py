@@ -150,7 +150,7 @@ def test_conditions_steer(tmp_path):
 def test_rows_that_do_not_fit(vae, pictures):
     with pytest.raises(UserError, match=r"x is \(80, 6, 8\): rows of the array are \(n, 8, 6\)"):
         vae.encode(pictures.transpose(0, 2, 1))
-    with pytest.raises(UserError, match=r"not finite, the first at \(1, 0, 2, 3\)"):
+    with pytest.raises(UserError, match=r"not finite in 1 of 80 rows, the first in row 1, at \(2, 3\)"):
         gap = pictures.astype(float)
         gap[1, 2, 3] = np.nan
         vae.encode(gap)
@@ -353,15 +353,49 @@ def test_commands(tmp_path, vae, pictures, capsys):
         assert why in said and said.count("\n") == 1
 
 
-def test_labels_that_are_text(tmp_path, pictures):
+def test_labels_that_are_text(tmp_path, pictures, capsys):
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file["x"], file["t"] = pictures, np.array([b"hot", b"cold"] * 40)
     run, x, t = tmp_path / "run", f"{tmp_path}/d.h5:/x", f"{tmp_path}/d.h5:/t"
     quick = ("--steps", 3, "--set", "snapshot.count=0")
     assert command("train", "vae", "--data", x, "--condition", t, "--run", run, *quick) == 0
     assert command("encode", run, x, "--condition", t, "--out", tmp_path / "z.h5") == 0
+    capsys.readouterr()
     assert command("encode", run, x, "--out", tmp_path / "z.h5") == 2
+    assert "give c too, on the command line --condition" in capsys.readouterr().err
     assert command("traverse", run, "-c", "hot", "--out", tmp_path / "w.png", "--steps", 3) == 0
+
+
+def test_rows_with_gaps_are_named_or_left_out_as_they_were(tmp_path, pictures, capsys):
+    """Channels last: the pixel is said in the user's axes."""
+    gappy = np.repeat(pictures[:, :, :, None], 2, 3).astype(np.float32)
+    gappy[[3, 8], 5, 2, 1] = np.nan
+    np.save(tmp_path / "x.npy", gappy)
+    run = trained(tmp_path / "run", "vae", str(tmp_path / "x.npy"), data__nan="drop")
+    capsys.readouterr()
+    assert command("encode", run.folder, tmp_path / "x.npy", "--out", tmp_path / "z.h5") == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/x.npy holds values that are not finite in 2 of 80 rows" in said
+    assert "the first in row 3, at (5, 2, 1): leave such rows out, or put numbers there" in said
+    assert said.count("\n") == 1
+    found = run.evaluate(60, against=str(tmp_path / "x.npy"), out=tmp_path)
+    assert found.sets.n == 60
+    assert "2 of 80 rows with values that are not finite are not compared with" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"x holds values .* first in row 0, at \(5, 2, 1\)"):
+        run.encode(gappy[3:])
+    np.save(tmp_path / "none.npy", np.full_like(gappy, np.nan))
+    with pytest.raises(UserError, match=r"none\.npy: no row is left to compare with"):
+        run.evaluate(60, against=str(tmp_path / "none.npy"), out=tmp_path)
+
+
+def test_a_mask_of_channels_that_come_last_is_kept_as_it_is(tmp_path, pictures):
+    mask = np.ones((8, 6))
+    mask[5, 2] = mask[1, 4] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    x = np.repeat(pictures[:, :, :, None], 2, 3)
+    run = trained(tmp_path / "run", "vae", x, data__mask=str(tmp_path / "mask.npy"), data__channels="last")
+    for rows in (run.sample(2), run.reconstruct(x[:2]), run.real[:2]):
+        np.testing.assert_array_equal(np.isnan(rows), np.broadcast_to((mask == 0)[:, :, None], (2, 8, 6, 2)))
 
 
 def test_gaps_are_filled_as_they_were(tmp_path, pictures):

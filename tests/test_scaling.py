@@ -5,6 +5,7 @@ import math
 import tracemalloc
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -237,6 +238,36 @@ def test_a_scaling_is_fitted_where_there_is_a_detector(gaps, kind):
     assert np.array_equal(np.isnan(back), np.broadcast_to(~live, back.shape))
 
 
+def test_a_mask_of_nexus_is_0_where_a_pixel_is_good(tmp_path):
+    bad = np.zeros((8, 6), np.uint32)
+    bad[2, 3], bad[0, 0] = 16, 1
+    with h5py.File(tmp_path / "x.nxs", "w") as file:
+        file["entry/detector/pixel_mask"], file["mask"] = bad, bad
+    name = f"{tmp_path}/x.nxs:/entry/detector/pixel_mask"
+    data = load(COUNTS, mask=name)
+    assert np.array_equal(data.form.mask[0], bad == 0)
+    assert f"masked: 2 of 48 pixels; {name} is 0 where a pixel is good, as NeXus has it" in data.notes
+    refused("leaves 2 of 48 pixels", "0 is where there is NO detector", args=(COUNTS,), mask=f"{tmp_path}/x.nxs:/mask")
+
+
+@pytest.mark.parametrize("dtype", ["u2", "u4", "i4", "u8"])
+def test_the_largest_number_of_a_type_is_said(tmp_path, dtype):
+    x, top = RNG.poisson(3, (20, 8, 6)).astype(dtype), np.iinfo(dtype).max
+    x[:, 2, 3], x[7, 1, 1] = top, top
+    np.save(tmp_path / "x.npy", x)
+    note = f"2 pixels hold {top}, the largest of {np.dtype(dtype).name}, in 20 rows: dead or saturated?"
+    for lines in (load(x, held_out=0).notes, describe(str(tmp_path / "x.npy")).lines):
+        assert sum(line.startswith(note) for line in lines) == 1
+    mask = np.ones((8, 6))
+    mask[2, 3] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    assert any("1 pixel holds" in each and "in 1 row:" in each for each in load(x, mask=f"{tmp_path}/mask.npy").notes)
+    x[x == top] = top - 1 if dtype != "u8" else 9
+    assert not any("largest of" in each for each in load(x).notes)
+    white = np.where(x > 2, 255, 0).astype("u1")  # of pictures that is only white
+    assert not any("largest of" in each for each in load(white).notes)
+
+
 def test_masked_columns_of_points():
     x = RNG.normal([3, 50, -7], [1, 9, 2], (200, 3))
     x[5, 1] = np.nan
@@ -268,6 +299,12 @@ def test_gaps_that_are_no_detectors(tmp_path):
     refused("0 rows without gaps", "--nan mask leaves out pixels", args=(dead,), nan="drop")
     np.save(tmp_path / "dead.npy", dead)
     assert describe(str(tmp_path / "dead.npy")).lines[-1].endswith("--nan mask")
+    dead[:20, 2, 2] = 1
+    np.save(tmp_path / "dead.npy", dead)  # a detector's, if in most of the rows
+    assert describe(str(tmp_path / "dead.npy")).lines[-1].endswith("--nan mask")
+    dead[:30, 2, 2] = 1
+    np.save(tmp_path / "dead.npy", dead)
+    assert describe(str(tmp_path / "dead.npy")).lines[-1].endswith("--nan drop")
     dead[:, 2, 2] = 1
     assert load(dead[:7], nan="mask").form.mask is not None and load(dead[:7], nan="mask").form.mask.all()
     few = RNG.normal(size=(100, 6, 6))
@@ -365,7 +402,7 @@ def test_a_masked_run(tmp_path, gaps, capsys):
     assert np.array_equal(run.log_likelihood(x[:3], draws=20).value, again.log_likelihood(gone[:3], draws=20).value)
     assert np.isfinite(run.invert(x[:2], restarts=1).residual).all()
     assert ludus.resume(tmp_path / "run", steps=5, data=x).turn == 5
-    with pytest.raises(UserError, match=r"not finite, the first at \(2, 0, 3, 3\)"):
+    with pytest.raises(UserError, match=r"not finite in 1 of 80 rows, the first in row 2, at \(3, 3\)"):
         gone[2, 3, 3] = np.nan
         run.encode(gone)
     main_says(["sample", str(tmp_path / "run"), "-n", "4", "--out", str(tmp_path / "x.png")])

@@ -243,6 +243,10 @@ def test_resuming_is_refused_where_the_order_would_be_another(here, monkeypatch)
     monkeypatch.chdir(here)
     settings["data.memory"] = SMALL
     ludus.train("gan", "x.h5:/x", network="mlp", run="streamed", steps=2, batch=16, settings=settings)
+    with h5py.File("x.h5", "w") as file:
+        file.create_dataset("x", data=PICTURES, chunks=(7, 9, 7))
+    with pytest.raises(UserError, match="stored in other pieces than when streamed began"):
+        ludus.resume("streamed", steps=4)
     with h5py.File("x.h5", "r+") as file:
         file["x"][17, 3, 3] += 1
     with pytest.raises(UserError, match="has changed since streamed began"):

@@ -39,9 +39,10 @@ def train(
 
     Args:
         method: see `ludus methods`; r3gan, if neither this nor a recipe says.
-        data: an array (n, H, W), (n, H, W, C), (n, C, H, W) or (n, D); or a text: `x.npy`, `x.npz:key`,
-            `x.h5:/path`, `mnist`, `digits`, `ring`, ...
-        condition: labels (integers, text) or values (floats), (n,) or (n, K), as an array or a text.
+        data: an array (n, H, W), (n, H, W, C), (n, C, H, W) or (n, D), of xarray's too; or a text: `x.npy`,
+            `x.npz:key`, `x.h5:/path`, `x.nxs`, `x.tif`, `x.zarr`, a folder of pictures, `scans/*.nxs`, `mnist`, ...
+        condition: labels (integers, text) or values (floats), (n,) or (n, K), as an array or a text; `:NAME` is what
+            the data say of each row themselves.
         network: mlp, small, dcgan, resnet.    steps: turns in all.    minutes: as many turns as fit.
         batch, lr, seed, device: as everywhere.    run: the folder; by default a new one under runs/.
         settings: any other argument, {"generator.width": 64, "trainer.play": "simultaneous"}.
@@ -133,7 +134,7 @@ def resume(
             raise UserError(_no_turn_left(path, checkpoint.turn, _planned(whole, checkpoint)))
         found = session.read_data(whole, data, condition)
         session.same_data(path, found)
-        session.same_order(path, whole, found)
+        session.same_order(path, found)
         if steps:
             whole = recipes.nest({"trainer.steps": steps}, whole)
             folder.write(path / "recipe.toml", recipes.text(whole))

@@ -485,7 +485,10 @@ def _writable(out: Path, *suffixes: str) -> None:
 
 
 def _opened(run: Path, data: str, condition: str | None, out: Path) -> tuple[Any, Any, Any]:
-    """The run, and the user's rows with their conditions, cut as the run's own; `out` may be neither."""
+    """The run, and the user's rows with their conditions, cut as the run's own; `out` may be neither.
+
+    Raises UserError for rows that the run cannot take, by the name of their file; of a picture, for those in it.
+    """
     from ludus.data import locate
 
     place, told = locate.check(data, condition)
@@ -495,7 +498,9 @@ def _opened(run: Path, data: str, condition: str | None, out: Path) -> tuple[Any
     from ludus import api, session
 
     trained = api.load(run)
-    return trained, *session.rows_of(trained, place, told)
+    x, c = session.rows_of(trained, place, told)
+    trained.rows(x[: session.SHOWN] if out.suffix == ".png" else x, data)
+    return trained, x, c
 
 
 def _write(out: Path, arrays: dict[str, Any], form: Any = None, **about: Any) -> None:
@@ -520,6 +525,8 @@ def _write(out: Path, arrays: dict[str, Any], form: Any = None, **about: Any) ->
                     nxdata(h5, name, array.shape, array.dtype, axes, form.signal)[...] = array
                 else:
                     h5[name] = as_text(array) if array.dtype.kind == "U" else array
+                    if name == "conditions" and form.condition:
+                        h5[name].attrs["long_name"] = ", ".join(each.name for each in form.condition.columns)
             h5.attrs.update(about)
     folder.write(out, file.getvalue())
     print(out)
@@ -563,8 +570,11 @@ def inspect(
     found = describe(data, channels, panels=panels, tiles=tiles, nan=nan)
     print("\n".join(found.lines))
     if found.rows is not None:
-        points = found.rows.ndim == 2
-        drawn = figures.points({data: found.rows}) if points else figures.overview(found.rows, found.grid, found.signal)
+        if found.rows.ndim == 2:
+            names = found.grid[0].columns(found.rows.shape[1]) if found.grid else ()
+            drawn = figures.points({data: found.rows}, names)
+        else:
+            drawn = figures.overview(found.rows, found.grid, found.signal)
         folder.write(target, figures.png(drawn))
         print(f"picture: {target}")
 

@@ -72,7 +72,10 @@ def of_run(
 
     with threadpool_limits(1), counting(STEPS, "steps") as count:  # many small products: threads wait for each other
         done = iter(range(1, 10 * STEPS))
-        sets = choose(run.form, train, held, n, draw, seed)
+        try:
+            sets = choose(run.form, train, held, n, draw, seed)
+        except UserError as error:
+            raise UserError(f"{error}{_room(data)}") from None
         found = evaluation(
             sets, own=own, looked_at=[*declared(world, shape), *looked_at], seed=seed, quick=quick,
             step=lambda what: count(min(next(done), STEPS - 1), what),
@@ -115,7 +118,7 @@ def real_rows(run: "Run", data: Any, against: Any, condition: Any) -> tuple[Data
     if against is not None:
         x, raw = _rows(run, against, condition)
         c = None if raw is None else session.truth(run, raw, len(x), "of --against")
-        held = Rows(run.rows(x).numpy(), c)
+        held = Rows(run.rows(x, against if isinstance(against, str) else "x").numpy(), c)
     elif condition is not None:
         raise UserError("a condition is of the rows to compare with: give these too, --against")
     arrays = data if isinstance(data, tuple) else (data, None)
@@ -131,8 +134,8 @@ def real_rows(run: "Run", data: Any, against: Any, condition: Any) -> tuple[Data
 
 
 def _rows(run: "Run", against: Any, condition: Any) -> tuple[Any, Any]:
-    """Rows and their conditions, arrays or what texts name; those of a text are cut, and weak ones dropped, as those
-    that the run was trained on."""
+    """Rows and their conditions, arrays or what texts name; those of a text are cut, and weak ones and those with gaps
+    dropped, as those that the run was trained on."""
     text, labels = isinstance(against, str), isinstance(condition, str)
     if labels and not text:
         condition = conditions_of(array(against), locate.parse(condition)).read(())
@@ -140,12 +143,21 @@ def _rows(run: "Run", against: Any, condition: Any) -> tuple[Any, Any]:
         return against, condition
     x, told = session.rows_of(run, *locate.check(against, condition if labels else None))
     told = told if labels else condition
-    weakest = run.recipe["data"].get("weakest")
-    if weakest is None:
-        return x, told
-    strong = np.where(np.isfinite(x), x, -np.inf).reshape(len(x), -1).max(1) > weakest
-    say(f"{against}: {(~strong).sum():,} of {len(x):,} rows without a value above {weakest:g} are not compared with")
-    return x[strong], None if told is None else np.asanyarray(told)[strong]
+    section = run.recipe["data"]
+    weakest, why = section.get("weakest"), {}
+    live = None if run.form.mask is None else layout.to_user(run.form.mask[None], run.form.axes)[0]
+    seen = x.reshape(len(x), -1) if live is None or live.shape != x.shape[1:] else x[:, live]
+    if section.get("nan") == "drop":
+        why["with values that are not finite"] = ~np.isfinite(seen).all(1)
+    if weakest is not None:
+        why[f"without a value above {weakest:g}"] = ~(np.where(np.isfinite(seen), seen, -np.inf).max(1) > weakest)
+    kept = np.ones(len(x), bool)
+    for what, bad in why.items():
+        say(f"{against}: {bad.sum():,} of {len(x):,} rows {what} are not compared with")
+        kept &= ~bad
+    if not kept.any():
+        raise UserError(f"{against}: no row is left to compare with")
+    return (x, told) if kept.all() else (x[kept], None if told is None else np.asanyarray(told)[kept])
 
 
 def write(run: "Run", found: Evaluation, about: About, out: Path) -> list[Path]:
@@ -174,7 +186,7 @@ def at_end(run: "Run", data: Data, *, mode: Literal["quick", "off"] = "quick") -
     if mode == "off":
         return
     if len(data.held_out_x) < FEWEST:
-        say(f"not evaluated: {len(data.held_out_x)} rows are held out, and at least {FEWEST} are needed")
+        say(f"not evaluated: {len(data.held_out_x)} rows are held out, and at least {FEWEST} are needed{_room(data)}")
         return
     try:
         found, about = of_run(run, data, n=QUICK, quick=True)
@@ -184,6 +196,13 @@ def at_end(run: "Run", data: Data, *, mode: Literal["quick", "off"] = "quick") -
     folder.write(run.folder / f"{NAME}.json", _json(report.as_json(found, about)))
     for line in report.verdict_lines(found):
         say(line)
+
+
+def _room(data: Data | None) -> str:
+    """What else is said of too few rows, where they are as many as memory has room for."""
+    if data is None or data.stream is None:
+        return ""
+    return "; they are as many as data.memory had room for: give more, --set data.memory=, to a new run"
 
 
 def world_of(run: "Run") -> str:

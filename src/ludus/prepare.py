@@ -1,11 +1,11 @@
 """A copy of data that trains fast: cut, cropped, binned and cast once, in one piece on the disk, axes and all."""
 
-import json
 import math
 import os
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,36 +65,46 @@ def prepare(source: str, out: Path, job: Job = Job(), condition: str | None = No
         raise unknown("dtype", job.dtype, DTYPES)
     place, labels = locate.check(source, condition)
     if any(locate.reads(each, out) for each in (place, labels) if each):
-        raise UserError(f"--out {out} is a file that is read: choose another")
-    with opened(place) as whole, becoming(out) as partial:
+        raise UserError(f"--out {out} is the file that is read, or would be one of them: choose another")
+    wholes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}  # of each array: of several files there are many
+
+    def done(whole: Raw) -> Raw:
         check_numbers(whole)
-        raw = job.done_to(whole)
+        wholes[whole.name] = whole.shape, whole.dtype
+        return job.done_to(whole)
+
+    with opened(place, done=done) as raw, becoming(out) as partial:
         check_budget(f"{raw.name} (one block)", (raw.chunk, *raw.shape[1:]), 16, "bin it more, or cut smaller tiles")
         dtype = raw.dtype if job.dtype == "same" else np.dtype(job.dtype)
         given = None if labels is None else stored(conditions_of(raw, labels), raw.shape[0])
         told = words(source, out, job, condition)
         row = math.prod(raw.shape[1:]) * dtype.itemsize + 48 + (0 if given is None else given.nbytes // len(given))
-        recorded = json.dumps({"command": told, **{each.path: seen(each) for each in (place, labels) if each}})
+        sources = {each.text: seen(each) for each in (place, labels) if each}
 
         def lay_out(file: "h5py.File", rows: np.ndarray | None = None) -> None:
+            file.attrs["sources"] = list(sources.values())
             _lay_out(file, raw, dtype, given, rows, told)
 
-        with begun(partial, recorded, raw.shape[0] * row, lay_out, "job", "make it smaller") as file:
+        with begun(partial, told, raw.shape[0] * row, lay_out, "job", "make it smaller") as file:
+            for text, before in zip(sources, file.attrs["sources"], strict=True):
+                if sources[text] != before:
+                    raise UserError(f"{text} has changed since {partial} was begun: remove that file to begin again")
             rows = _fill(file, raw, job.weakest)
             if not len(rows):
                 partial.unlink()
                 raise UserError(f"{raw.name}: no row has a value above weakest = {job.weakest:g}")
             if len(rows) < len(file[_name(raw)]):
-                _without_the_weak(file, rows, partial, recorded, len(rows) * row, lay_out)
+                _without_the_weak(file, rows, partial, told, len(rows) * row, lay_out)
     notes = [*raw.notes, FLOAT16] if dtype == np.float16 else [*raw.notes]
     if job.weakest is not None:
         notes.append(f"kept {len(rows):,} of {raw.shape[0]:,} rows, those with a value above {job.weakest:g}")
-    before, after = math.prod(whole.shape) * whole.dtype.itemsize, out.stat().st_size
+    before = sum(math.prod(shape) * kind.itemsize for shape, kind in wholes.values())
+    (shape, kind), several = next(iter(wholes.values())), f"{len(wholes):,} files, the first " * (len(wholes) > 1)
     labelled = ["--condition", f"{out}:/labels"] if condition else []
     return [
         *notes,
-        f"{source}: {times(whole.shape)} {whole.dtype}, {size(before)} unpacked",
-        f"{out}: {times((len(rows), *raw.shape[1:]))} {dtype}, {size(after)}",
+        f"{source}: {several}{times(shape)} {kind}, {size(before)} unpacked",
+        f"{out}: {times((len(rows), *raw.shape[1:]))} {dtype}, {size(out.stat().st_size)}",
         f"to train: {shlex.join(['ludus', 'train', 'r3gan', '--data', str(out), *labelled])}",
     ]
 
@@ -108,11 +118,12 @@ def words(source: str, out: Path, job: Job, condition: str | None) -> str:
 
 
 def seen(place: Source) -> str:
-    """What tells whether a file has changed meanwhile."""
-    if not place.is_file or not os.path.exists(place.path):
-        return ""
-    found = os.stat(place.path)
-    return f"{os.path.realpath(place.path)}, {found.st_size} bytes, {found.st_mtime_ns}"
+    """What tells whether a file, or one of several, has changed meanwhile."""
+    digest = sha256()
+    for path in locate.members(place.path)[1] if place.kind == "files" else [place.path] * place.is_file:
+        found = os.stat(path)
+        digest.update(f"{os.path.realpath(path)}, {found.st_size} bytes, {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def stored(found: Raw, n: int) -> np.ndarray:

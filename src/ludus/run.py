@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ludus import recipe as recipes
 from ludus import seeds, session
+from ludus.data import layout
 from ludus.data.form import Form
 from ludus.data.raw import check_budget
 from ludus.data.rows import fill_of
@@ -398,21 +399,28 @@ class Run:
             raise UserError(f"the encoder has learned nothing yet ({at}): `ludus resume {self.folder}` goes on")
         return self.game
 
-    def rows(self, x: Any) -> Tensor:
-        """The user's rows in the network's range. Raises UserError for another shape, gaps, what the law excludes."""
-        rows = torch.from_numpy(self.form.to_network(self._raw(x)))
+    def rows(self, x: Any, name: str = "x") -> Tensor:
+        """The user's rows in the network's range; name: of what they are read from.
+
+        Raises UserError for another shape, gaps, and what the law excludes.
+        """
+        rows = torch.from_numpy(self.form.to_network(self._raw(x, name)))
         if not rows.isfinite().all():
-            raise UserError(f"x holds a value that is not finite, the first at {_first(~rows.isfinite())}")
-        session.check_support(self.game, rows, "x", range(len(rows)))
+            gaps = layout.to_user(~rows.isfinite().numpy(), self.form.axes)
+            row, *where = (int(i) for i in np.argwhere(gaps)[0])
+            n = int(gaps.reshape(len(gaps), -1).any(1).sum())
+            raise UserError(f"{name} holds values that are not finite in {n:,} of {len(rows):,} rows, the first in row "
+                            f"{row}, at {tuple(where)}: leave such rows out, or put numbers there")  # fmt: skip
+        session.check_support(self.game, rows, name, range(len(rows)))
         return rows
 
     def seen(self, x: Any) -> np.ndarray:
         """The user's rows as a network is shown them, in their units: cut off by data.clip, NaN where masked."""
         return self.form.to_user(self.rows(x).numpy())
 
-    def _raw(self, x: Any) -> np.ndarray:
+    def _raw(self, x: Any, name: str = "x") -> np.ndarray:
         """The user's rows, of the shape of the data, with gaps filled as theirs were."""
-        source = array(x, "x")
+        source = array(x, name)
         check_numbers(source)
         raw = np.asarray(source.rows(0, source.shape[0]))
         fill = fill_of(self.recipe.get("data", {}).get("nan", "refuse"))
@@ -420,7 +428,7 @@ class Run:
             raw = np.where(np.isfinite(raw), raw, fill)
         expected = self.form.to_user(np.zeros((1, *self.form.shape), np.float32)).shape[1:]
         if raw.shape[1:] != expected or not len(raw):
-            raise UserError(f"x is {raw.shape}: rows of {self.form.name} are (n, {', '.join(map(str, expected))})")
+            raise UserError(f"{name} is {raw.shape}: rows of {self.form.name} are (n, {', '.join(map(str, expected))})")
         return raw
 
     def _live(self) -> Tensor | None:
@@ -477,7 +485,8 @@ class Run:
                 say(note)
             return torch.from_numpy(codes)
         if self.form.conditions and not self.unknown:
-            raise UserError(f"this run on {self.form.name} has a condition, and was never trained without: give c too")
+            raise UserError(f"this run on {self.form.name} has a condition, and was never trained without: give c "
+                            "too, on the command line --condition")  # fmt: skip
         return None
 
     def _blind(self, role: str) -> bool:
@@ -538,10 +547,6 @@ def _blocks(n: int, c: Tensor | None, of: Callable[[slice, Tensor | None], Any],
     """of(rows, c of these rows) for n rows, `size` at a time."""
     slices = [slice(start, min(start + size, n)) for start in range(0, n, size)]
     return [of(rows, None if c is None else c[rows]) for rows in slices]
-
-
-def _first(bad: Tensor) -> tuple[int, ...]:
-    return tuple(int(i) for i in bad.nonzero()[0])
 
 
 def read_recipe(path: Path) -> dict:

@@ -88,9 +88,11 @@ def prepare(path: Path, recipe: dict, data: Data) -> dict:
     """Writes what a new run folder begins with, and gives the recipe, with what the data have decided."""
     rows = np.random.default_rng(0).permutation(len(data.x))
     examples = {"x": data.x[rows[:SHOWN]]} | conditions_kept(data, rows) | data.pixels
+    examples = {name: np.ascontiguousarray(each) for name, each in examples.items()}  # saved as they lie in memory
     folder.write(path / "examples.safetensors", safetensors.numpy.save(examples))
     unknown = data.c is not None and bool(np.isnan(data.told).any())
-    kept = {"form": data.form.to_json(), "fingerprint": data.fingerprint, "notes": data.notes, "unknown": unknown}
+    kept = {"form": data.form.to_json(), "fingerprint": data.fingerprint, "notes": data.notes, "unknown": unknown,
+            "blocks": data.stream and data.stream.blocks}  # fmt: skip
     folder.write(path / "data.json", json.dumps(kept, indent=1))
     order = {} if data.stream is None else {"data.window": data.stream.blocks.window}
     recipe = recipes.nest({"data.held_out_hash": data.held_out_hash} | order, recipe)
@@ -169,11 +171,15 @@ def same_data(path: Path, data: Data) -> None:
         )
 
 
-def same_order(path: Path, recipe: dict, data: Data) -> None:
-    """Raises UserError where a run began with all rows in memory, and would now have to read them in blocks."""
-    if data.stream is not None and "window" not in recipe["data"]:
+def same_order(path: Path, data: Data) -> None:
+    """Raises UserError where the rows would come in another order than that in which a run began."""
+    began, now = kept_data(path).get("blocks"), data.stream and list(data.stream.blocks)
+    if now and not began:
         raise UserError(f"{path} began with all of {data.form.name} in memory, and they do not fit now: give more, or "
                         "begin a new run, which reads them in shuffled blocks")  # fmt: skip
+    if began != now:
+        raise UserError(f"{data.form.name} is stored in other pieces than when {path} began, so that its rows would "
+                        "come in another order: put the old file back, or begin a new run")  # fmt: skip
 
 
 def device_of(name: str) -> torch.device:
@@ -316,16 +322,17 @@ def picture(path: Path, turn: int, game: Game, data: Data) -> None:
 def drawing(form: Form, generated: np.ndarray, real: np.ndarray | None):
     """A figure of samples, in the user's units: images on the real ones' scale, points over the real ones."""
     if form.kind == "points":
-        return figures.points(({} if real is None else {"real": real}) | {"generated": generated})
+        return figures.points(({} if real is None else {"real": real}) | {"generated": generated}, form.columns)
     scale = generated if real is None else real
-    return figures.grid(form.pictures(generated), limits=figures.limits_of(form.pictures(scale)))
+    limits = figures.limits_of(form.pictures(scale))
+    return figures.grid(form.pictures(generated), limits=limits, label=form.shown)
 
 
 def comparison(form: Form, arrays: dict[str, np.ndarray]):
     """A figure of the user's rows by name, the first on whose scale the others are drawn."""
     if form.kind == "points":
-        return figures.points(arrays)
-    return figures.side_by_side({name: form.pictures(array) for name, array in arrays.items()})
+        return figures.points(arrays, form.columns)
+    return figures.side_by_side({name: form.pictures(array) for name, array in arrays.items()}, label=form.shown)
 
 
 def walk(
@@ -366,10 +373,11 @@ def _walked(run: "Run", found: np.ndarray, titles: list[list[str]], film: bool) 
     found = np.stack([run.form.pictures(each) for each in found])
     limits = figures.limits_of(found if run.real is None else run.form.pictures(run.real))
     if film:
-        return [figures.grid(found[:, i], limits=limits, titles=[each[i] for each in titles]) for i in range(steps)]
+        return [figures.grid(found[:, i], limits=limits, titles=[each[i] for each in titles], label=run.form.shown)
+                for i in range(steps)]  # fmt: skip
     flat = found.reshape(-1, *found.shape[2:])
     new = [each[i] if not i or each[i] != each[i - 1] else "" for each in titles for i in range(steps)]
-    return [figures.grid(flat, limits=limits, columns=steps, titles=new)]
+    return [figures.grid(flat, limits=limits, columns=steps, titles=new, label=run.form.shown)]
 
 
 def example(run: "Run", most: int = 12) -> tuple[np.ndarray, list[int]]:
@@ -428,7 +436,7 @@ def unsure(run: "Run", x: np.ndarray, found: Labelled, truth: np.ndarray | None)
         true = [word(each)[:12] for each in run.form.condition.decode(truth)]
         other = [not np.isnan(truth[row, 0]) and true[row] != names[row] for row in rows]
         titles = [f"{title}  ({true[row]})" if wrong else title for title, row, wrong in zip(titles, rows, other)]
-    return figures.grid(run.form.pictures(x[rows]), titles=titles, columns=4)
+    return figures.grid(run.form.pictures(x[rows]), titles=titles, columns=4, label=run.form.shown)
 
 
 def section(run: "Run") -> Section:
@@ -445,7 +453,7 @@ def section(run: "Run") -> Section:
     notes = [*run.notes, *events, *run.skipped]
     toml, commands = recipes.text(run.recipe), _commands(run)
     return Section(run.folder.name, facts(run), toml, rows, real, generated, notes, commands, found, again,
-                   _quality(run), run.form.grid, run.form.signal)  # fmt: skip
+                   _quality(run), run.form.grid, run.form.signal, run.form.shown, run.form.columns)  # fmt: skip
 
 
 def facts(run: "Run") -> list[tuple[str, str]]:

@@ -1,8 +1,9 @@
 """Conditions: classes one-hot, values standardised, unknown ones NaN; and how a user's words become them."""
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ class Column:
     offset: float = 0.0
     scale: float = 1.0
     unknown: str = ""  # the label that means that nothing is known, as `word` has it
+    name: str = field(default="", compare=False)  # with its unit, as far as they are known
 
     @property
     def width(self) -> int:
@@ -194,7 +196,8 @@ def fit(
     if kind not in ("auto", "classes", "values"):
         raise UserError(f"condition_kind must be auto, classes or values, not {kind!r}")
     known = "" if unknown is None else word(unknown)
-    condition = Condition(tuple(replace(column(raw, train, kind, each), unknown=known) for each, raw in given.items()))
+    made = (replace(column(raw, train, kind, each), unknown=known, name=short(each)) for each, raw in given.items())
+    condition = Condition(tuple(made))
     n = len(next(iter(given.values())))
     check_budget(f"condition {name}, one-hot,", (n, condition.width), 4)
     notes = [f"condition {each}: {made}" for each, made in zip(given, condition.columns[:8])]
@@ -206,6 +209,12 @@ def fit(
     if len(given) > 8:
         notes.append(f"condition {name}: and {len(given) - 8} more columns")
     return condition, notes
+
+
+def short(name: str) -> str:
+    """Of where a column was found its own name and unit: "scan.nxs:/entry/data :energy (meV)" is "energy (meV)"."""
+    found = re.fullmatch(r"(?:.*[:/,] ?)?([^:/,()]+(?: \(.*\))?)", name, re.DOTALL)
+    return found[1] if found else name
 
 
 def column(raw: np.ma.MaskedArray, train: np.ndarray, kind: str, name: str) -> Column:
@@ -267,6 +276,8 @@ def columns_of(raw: np.ndarray, n: int, name: str, unknown: Any = None) -> dict[
 def _marked(raw: np.ndarray, name: str, unknown: Any) -> np.ma.MaskedArray:
     """A column of numbers or text, masked where nothing is known."""
     values, gaps = np.ma.getdata(raw), np.ma.getmaskarray(raw)
+    if values.dtype.kind in "Mm":
+        raise UserError(f"condition {name} has type {values.dtype}: convert times to seconds, as floats")
     if values.dtype.kind not in "buifUS" or values.ndim != 1:
         raise UserError(f"condition {name} has type {values.dtype}: it must be numbers or text")
     if values.dtype.kind == "f" and values.dtype.itemsize > 8:

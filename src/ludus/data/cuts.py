@@ -30,10 +30,11 @@ WHOLE = Cuts()
 def cut(raw: Raw, cuts: Cuts, row: tuple[int, ...] = ()) -> Raw:
     """The rows that are asked for, read as they are needed: panels first, then tiles of these.
 
-    row: the shape of one; data whose rows have it, and no axis of the name of the panels', were cut before.
+    row: the shape of one; data that have it, or whose rows do, and no axis of the name of the panels', were cut before.
     """
     names = {axis.name for axis in raw.axes}
-    if raw.shape[1:] == row and not any(word.isdecimal() or word in names for word in words(cuts.panels)):
+    before = row and row in (raw.shape, raw.shape[1:])
+    if before and not any(word.isdecimal() or word in names for word in words(cuts.panels)):
         return raw
     raw = panels(raw, cuts.panels) if cuts.panels else raw
     return tiles(raw, cuts.tiles, cuts.channels) if cuts.tiles else raw
@@ -44,8 +45,8 @@ def panels(raw: Raw, text: str) -> Raw:
 
     Where three are left, the first of the file counts volumes, unless it has a name: volume by volume their panels
     follow. Panels of one volume, or of one step of the first axis where it is the first of several, are held out
-    together. Each axis with a name is a condition, :NAME. Raises UserError for an unknown axis, and where what is left
-    is no picture.
+    together. Each axis with a name is a condition, :NAME, and so is what the source says of its steps. Raises UserError
+    for an unknown axis, and where what is left is no picture.
     """
     axes, along = axes_of(raw), named(raw, text)
     left = [i for i in range(len(axes)) if i not in along]
@@ -56,7 +57,8 @@ def panels(raw: Raw, text: str) -> Raw:
     several = len(along) > 1 and along[0] == 0
     of_one = math.prod(raw.shape[i] for i in along[several:])
     group = raw.group * of_one if several else of_one
-    cut = gathered(replace(raw, axes=axes), along, left, group, beside(raw, along))
+    told = [raw.own if i == 0 else raw.along(i) if raw.along else {} for i in along]
+    cut = gathered(replace(raw, axes=axes), along, left, group, beside(raw, along), told)
     names = " × ".join(axes[i].name or ("volumes" if i == 0 and several else f"axis {i}") for i in along)
     note = f"cut into panels along {names}: {cut.shape[0]:,} pictures of {times(cut.shape[1:])}"
     return replace(cut, notes=(*raw.notes, note))
@@ -90,37 +92,38 @@ def tiles(raw: Raw, text: str, channels: str = "auto") -> Raw:
     per = (height // high) * (width // wide)
     along = [0, i, j + 1]
     left = [k for k in range(len(both.shape)) if k not in along]
-    cut = gathered(both, along, left, raw.group * per, raw.chunk * per)
+    cut = gathered(both, along, left, raw.group * per, raw.chunk * per, [raw.own, {}, {}])
     note = f"cut into tiles of {high} × {wide}: {height // high} × {width // wide} of each frame"
     note += left_over(height % high, width % wide)
     return replace(cut, notes=(*raw.notes, note))
 
 
 class Told(Mapping):
-    """What is said of each row that was cut: where that was, by the names of axes, and what is said `of` the row that
-    it was cut from. Worked out when it is asked for: there may be many rows."""
+    """What is said of each row that was cut: where that was, by the names of axes, and what is said `of` the step along
+    each of the axes that it was cut at. Worked out when it is asked for: there may be many rows."""
 
-    def __init__(self, of: Mapping, axes: Sequence[Axis], dims: Sequence[int], first: int) -> None:
+    def __init__(self, of: Sequence[Mapping], axes: Sequence[Axis], dims: Sequence[int], first: int) -> None:
         self.of, self.dims, self.first = of, dims, first  # along which of the axes the source has its rows
         self.axes = {axis.name: (k, axis) for k, axis in enumerate(axes) if axis.name and axis.values}
         units = {name: axis.unit for name, (_, axis) in self.axes.items()}
-        self.units: dict[str, str] = {**getattr(of, "units", {}), **units}
+        self.units: dict[str, str] = {**getattr(of[first], "units", {}), **units}
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name in self.axes:
             k, axis = self.axes[name]
             return np.asarray(axis.values)[step(self.dims, k)]
-        return self.of[name][step(self.dims, self.first)]
+        k = next((k for k, each in enumerate(self.of) if name in [*each]), self.first)
+        return self.of[k][name][step(self.dims, k)]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self.axes, *self.of]))
+        return iter(dict.fromkeys([*self.axes, *(name for each in self.of for name in each)]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-def gathered(raw: Raw, along: list[int], left: list[int], group: int, chunk: int) -> Raw:
-    """Each step along some axes a row, the last of them the fastest, of the axes that are left."""
+def gathered(raw: Raw, along: list[int], left: list[int], group: int, chunk: int, told: Sequence[Mapping]) -> Raw:
+    """Each step along some axes a row, the last of them the fastest, of what is left; told: of these steps."""
     dims = [raw.shape[i] for i in along]
     shape = (math.prod(dims), *(raw.shape[i] for i in left))
 
@@ -138,12 +141,12 @@ def gathered(raw: Raw, along: list[int], left: list[int], group: int, chunk: int
 
     kept = 0 in along  # the rows of the source are told apart
     place = along.index(0) if kept else 0
-    own = Told(raw.own if kept else {}, [raw.axes[i] for i in along], dims, place)
+    own = Told(told, [raw.axes[i] for i in along], dims, place)
     first = raw.axes[along[0]] if len(along) == 1 else UNNAMED
     axes = (first, *(raw.axes[i] for i in left))
     frames = raw.frames[step(dims, place)] if kept and raw.frames is not None else None
     return replace(
-        raw, shape=shape, read=read, axes=axes, own=own, group=group, frames=frames, chunk=chunk, chunks=(),
+        raw, shape=shape, read=read, axes=axes, own=own, along=None, group=group, frames=frames, chunk=chunk, chunks=(),
     )  # fmt: skip
 
 

@@ -40,6 +40,19 @@ class Form:
         return self.signal.label if self.signal.unit else f"{self.signal.name} in the data's units".strip()
 
     @property
+    def shown(self) -> str:
+        """What pictures show, as their bar says it: name and unit, as far as they are known, and of which channel."""
+        several = self.kind == "images" and self.shape[0] not in (1, 3)
+        return ", ".join(filter(None, (self.signal.label, f"channel 1 of {self.shape[0]}" * several)))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the coordinates of points are called, (D,); nothing where that is not known."""
+        if self.axes == "N":
+            return (self.signal.label,) * bool(self.signal.label)
+        return self.grid[0].columns(*self.shape) if self.axes == "ND" and self.grid else ()
+
+    @property
     def bounded(self) -> bool:
         """Whether the network's data lie in [-1, 1], so that a generator may end in tanh."""
         return self.scaling.bounded
@@ -141,6 +154,10 @@ class Form:
             shape=tuple(kept["shape"]),
             scaling=Scaling(**scaling),
             condition=Condition(tuple(columns)) if columns else None,
-            grid=tuple(Axis(**{**each, "values": tuple(each["values"])}) for each in kept.get("grid", [])),
-            signal=Axis(**{**kept.get("signal", {}), "values": ()}),
+            grid=tuple(_axis(each) for each in kept.get("grid", [])),
+            signal=_axis(kept.get("signal", {})),
         )
+
+
+def _axis(kept: dict[str, Any]) -> Axis:
+    return Axis(**{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()})

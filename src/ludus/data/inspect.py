@@ -57,7 +57,7 @@ def describe(
                  "nan": "" if nan == "refuse" else nan}  # fmt: skip
         said = rates.words(raw, speed) if speed else []
         lines = [*facts(raw, survey), *said, *proposal(raw, survey, channels, place, asked)]
-        axes = guess(raw.shape, channels)
+        axes = guess(raw.shape, channels)  # of a scan, too: it is only drawn
         rows = shown(raw, axes, stop) if axes else None
         return Description(lines, rows, layout.grid(raw.axes, axes) if axes else (), raw.signal)
 
@@ -76,6 +76,7 @@ def facts(raw: Raw, survey: Survey) -> list[str]:
         *(f"axis {i}: {axis.over(n)}" for i, (axis, n) in enumerate(zip(raw.axes, raw.shape)) if axis != UNNAMED),
         *([f"values: {raw.signal.label}"] if raw.signal.label else []),
         *raw.notes,
+        *survey.full(raw.dtype),
         f"{size(math.prod(raw.shape) * raw.dtype.itemsize)} as it is, {size(4 * math.prod(raw.shape))} in training",
         f"storage: {raw.storage}",
         f"range{part}: {survey.span}",
@@ -93,17 +94,18 @@ def conditions(raw: Raw) -> list[str]:
 def proposal(raw: Raw, survey: Survey, channels: str, place: Source | None, asked: dict[str, str]) -> list[str]:
     """How it would be read, and the command that does; asked: its options, as they were given."""
     try:
-        axes = layout.axes(raw.shape, channels, raw.name)
+        axes = layout.axes(raw.shape, channels, raw.name, raw.axes)
         lines = [words(axes, layout.network_shape(raw.shape, axes))]
     except UserError as error:
-        lines = [str(error)]
-        asked = asked | ({"channels": "last"} if len(raw.shape) == 4 else {})
+        lines, scan = [str(error)], layout.scan(raw.shape, raw.axes)
+        asked = asked | ({"panels": scan} if scan else {"channels": "last"} if len(raw.shape) == 4 else {})
     lines += conditions(raw)
     named = [axis.name for axis in raw.axes[1:] if axis.name]
     if len(raw.shape) > 2 and raw.axes and raw.axes[0].name and named and not asked["panels"]:
         first, last = raw.axes[0].name, named[-1]
         lines.append(f"each step along {first} is a row: --panels {last} makes it one along {last}")
-    asked = asked | ({"nan": "mask" if survey.bad.all() else "drop"} if survey.bad.any() and not asked["nan"] else {})
+    few = survey.bad.mean() <= 0.5  # rows with gaps: more of them are those of a detector
+    asked = asked | ({"nan": "drop" if few else "mask"} if survey.bad.any() and not asked["nan"] else {})
     if not survey.low < survey.high and len(survey.bad) == raw.shape[0]:
         return [*lines, "nothing to train on: no two values differ"]
     if place is not None and len(raw.shape) <= 4:
@@ -126,6 +128,8 @@ def guess(shape: tuple[int, ...], channels: str) -> str | None:
 def shown(raw: Raw, axes: str, stop: int) -> np.ndarray:
     """The first rows, as they are drawn, in the user's units."""
     if axes in ("N", "ND"):
-        return layout.to_network(np.asarray(raw.rows(0, min(5000, stop)), np.float32), axes)
+        with np.errstate(over="ignore"):
+            return layout.to_network(np.asarray(raw.rows(0, min(5000, stop)), np.float32), axes)
     few = max(4, min(64, DRAWN // math.prod(raw.shape[1:])))
-    return layout.pictures(np.asarray(raw.rows(0, min(few, stop)), np.float32), axes)
+    with np.errstate(over="ignore"):  # what training refuses is drawn as infinite
+        return layout.pictures(np.asarray(raw.rows(0, min(few, stop)), np.float32), axes)

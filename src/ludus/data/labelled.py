@@ -17,22 +17,25 @@ def kind(given: Any) -> str:
 def raw_of(given: Any, name: str) -> Raw:
     """A DataArray, or the variable of a Dataset that is meant, read by regions, its first dimension the rows.
 
-    Coordinates along the rows, and other variables of a Dataset there, may be conditions. Raises UserError where
-    several variables can be data.
+    Coordinates along the rows, or the axis of panels, and other variables of a Dataset there, may be conditions. Raises
+    UserError where several variables can be data.
     """
     array = given if kind(given) == "DataArray" else variable(given, name)
     beside = dict(array.coords) | (dict(given.data_vars) if kind(given) == "Dataset" else {})
-    rows = {str(key): each for key, each in beside.items() if array.dims and each.dims == array.dims[:1]}
     chunks = tuple(each[0] for each in array.chunks or ())  # of an array that is computed when it is read
 
     def read(region: Region) -> np.ndarray:
         return np.asarray(array[region].values)
 
+    def along(i: int) -> dict[str, np.ndarray]:
+        found = {str(key): each for key, each in beside.items() if len(each.dims) == 1}
+        return {key: np.asarray(each.values) for key, each in found.items() if each.dims == array.dims[i : i + 1]}
+
     return Raw(
         name, tuple(array.shape), array.dtype, read, "computed by xarray" if chunks else "in memory",
         chunks[0] if chunks else 1, chunks, axes=tuple(axis(array, dim) for dim in array.dims),
         signal=Axis(str(array.attrs.get("long_name", array.name or "")), unit(array)),
-        own={key: np.asarray(each.values) for key, each in rows.items()},
+        own=along(0), along=along,
     )  # fmt: skip
 
 

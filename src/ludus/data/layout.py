@@ -6,6 +6,7 @@ from ludus.data.raw import UNNAMED, Axis
 from ludus.errors import UserError, unknown
 
 CHANNELS = ("auto", "first", "last", "none")
+COLOURS = ("c", "channel", "channels", "band", "color", "colour", "rgb")  # names of axes that are of channels
 
 
 def check_channels(channels: str) -> None:
@@ -13,11 +14,21 @@ def check_channels(channels: str) -> None:
         raise unknown("channels", str(channels), CHANNELS)
 
 
-def axes(shape: tuple[int, ...], channels: str = "auto", name: str = "the data") -> str:
+def scan(shape: tuple[int, ...], known: tuple[Axis, ...]) -> str:
+    """The first two of four axes, as --panels has them, where the second one has a name and values and so is neither of
+    channels nor the height of a picture: data of each point of a map. Else nothing."""
+    if len(shape) != 4 or not known or not known[1].name or not known[1].values or known[1].name.lower() in COLOURS:
+        return ""
+    if shape[3] <= 4 and (known[2].name or not known[0].name):  # height, width, and then channels
+        return ""
+    return f"{known[0].name},{known[1].name}" if known[0].name else "0,1"
+
+
+def axes(shape: tuple[int, ...], channels: str = "auto", name: str = "the data", known: tuple[Axis, ...] = ()) -> str:
     """The user's axes: "NCHW", "NHWC", "NHW" (one channel), "ND" (points) or "N" (points on a line).
 
-    Four axes are told apart by their lengths: at most 4 channels, more than 4 pixels. Raises UserError where both
-    or neither end can be the channels.
+    Four axes are told apart by their lengths: at most 4 channels, more than 4 pixels; known: what the file says of
+    them. Raises UserError where both or neither end can be the channels, and for the pictures of a map.
     """
     check_channels(channels)
     if len(shape) not in (1, 2, 3, 4):
@@ -28,6 +39,9 @@ def axes(shape: tuple[int, ...], channels: str = "auto", name: str = "the data")
         return {1: "N", 2: "ND", 3: "NHW"}[len(shape)]
     if channels == "none":
         raise UserError(f"{name} has 4 axes, so one is the channels: say --channels first or last")
+    if channels == "auto" and (along := scan(shape, known)):
+        raise UserError(f"{name} has an axis {known[1].name}, whose {shape[1]:,} values are those of no channels: say "
+                        f"--panels {along} for data of each point, or --channels")  # fmt: skip
     if channels == "auto":
         few_first, few_last = shape[1] <= 4, shape[3] <= 4
         if few_first == few_last:

@@ -5,6 +5,7 @@ import hashlib
 import math
 import operator
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -104,7 +105,7 @@ def load(
         if not fits(raw, min(raw.shape[0], n or raw.shape[0]), most):
             blocks_of(raw, most, window)  # says that it is too large before it is read
         given = None if condition is None else conditions_of(raw, labels, condition, n, seed, download)
-        axes = layout.axes(raw.shape, channels, raw.name)
+        axes = layout.axes(raw.shape, channels, raw.name, raw.axes)
         told = {"mask": mask, "sigma": sigma}
         known = {name: of_a_row(text, raw, axes, name) for name, text in told.items() if text is not None}
         survey = look(raw, mask=known.get("mask"))
@@ -121,7 +122,7 @@ def load(
         form = formed(raw, axes, scaled, pixels.get("mask"))
         blocks, kept = placed(raw, (train, held), most, window, seed)
         x, held_out_x = converted(raw, kept, mend, form)
-    notes = [*read_notes(raw, survey, form, nan, weakest), *about]
+    notes = [*read_notes(raw, survey, form, nan, weakest, mask), *about]
     if n is not None and not drawn:
         notes.append(f"picked {n:,} of {raw.shape[0]:,} rows at random (seed {seed})")
     notes.append(f"held out: {len(held):,} of {len(rows):,} rows (seed {seed}){together(raw, rows)}")
@@ -178,10 +179,20 @@ def of_a_row(text: str, raw: Raw, axes: str, name: str) -> np.ndarray:
         raise UserError(f"{name} {text} is {times(values.shape)}, a row of {raw.name} is {times(raw.shape[1:])}")
     if name == "sigma":
         return values.astype(np.float32)
+    if is_pixel_mask(text):
+        values = values == 0
     if np.isnan(values).any() or not values.any():
         raise UserError(f"mask {text} is not 0 where there is a detector, and 0 where there is none; it is "
                         f"{'0 everywhere' if not values.any() else 'NaN somewhere'}")  # fmt: skip
+    if (left := np.count_nonzero(values)) < values.size / 10:
+        raise UserError(f"mask {text} leaves {left:,} of {values.size:,} pixels: 0 is where there is NO detector. Is "
+                        "it the other way round?")  # fmt: skip
     return values != 0
+
+
+def is_pixel_mask(text: str) -> bool:
+    """Whether a mask is one of NeXus, which has 0 where a pixel is good, and else a number for what is wrong."""
+    return re.split("[:/]", text)[-1] == "pixel_mask"
 
 
 def check_known(known: dict[str, np.ndarray]) -> None:
@@ -268,7 +279,7 @@ def reading(
         return
     if place.kind == "world":
         check_budget(place.text, (DRAWS if n is None else n, 2), 16, "draw fewer points")
-    with opened(place, n, seed, download, cuts) as raw:
+    with opened(place, n, seed, download, partial(cut, cuts=cuts)) as raw:
         yield raw
 
 
@@ -346,10 +357,13 @@ def encoded(
     return digest, encoding, coded, notes
 
 
-def read_notes(raw: Raw, survey: Survey, form: Form, nan: str, weakest: float | None) -> list[str]:
+def read_notes(
+    raw: Raw, survey: Survey, form: Form, nan: str, weakest: float | None, mask: str | None
+) -> list[str]:
     notes = [
         f"{raw.name}: {times(raw.shape)} {raw.dtype}, {survey.span}",
         *raw.notes,
+        *survey.full(raw.dtype),
         layout.words(form.axes, form.shape),
     ]
     if survey.bad.any():
@@ -359,7 +373,8 @@ def read_notes(raw: Raw, survey: Survey, form: Form, nan: str, weakest: float | 
     if weakest is not None:
         notes.append(f"dropped as weak: {(survey.peaks <= weakest).sum():,} rows without a value above {weakest:g}")
     if form.mask is not None:
-        notes.append(f"masked: {(~form.mask).sum():,} of {form.mask.size:,} pixels")
+        how = f"; {mask} is 0 where a pixel is good, as NeXus has it" if mask and is_pixel_mask(mask) else ""
+        notes.append(f"masked: {(~form.mask).sum():,} of {form.mask.size:,} pixels{how}")
     return notes
 
 

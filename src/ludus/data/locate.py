@@ -2,6 +2,7 @@
 
 import collections
 import difflib
+import fnmatch
 import glob
 import os
 import re
@@ -204,7 +205,24 @@ def within(folder: str) -> Iterator[str]:
 
 
 def matching(pattern: str) -> list[str]:
-    return glob.glob(pattern, recursive=True) if is_pattern(pattern) else [pattern]
+    return glob.glob(of_any_case(pattern), recursive=True) if is_pattern(pattern) else [pattern]
+
+
+def of_any_case(pattern: str) -> str:
+    """A pattern that also matches endings in capitals, as cameras write them: `*.[pP][nN][gG]` for `*.png`."""
+    rest, dot, end = pattern.rpartition(".")
+    if not end.isalnum():
+        return pattern
+    return rest + dot + "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in end)
+
+
+def fits(names: list[str], pattern: list[str]) -> bool:
+    """Whether a path is one that a pattern stands for, name by name."""
+    if not names or not pattern or names[0] == "..":
+        return not names and not pattern
+    if pattern[0] == "**":
+        return fits(names, pattern[1:]) or fits(names[1:], pattern)
+    return fnmatch.fnmatchcase(names[0], pattern[0]) and fits(names[1:], pattern[1:])
 
 
 def natural(path: str) -> list[list[str | int]]:
@@ -221,8 +239,11 @@ def reads(source: Source, path: str | os.PathLike) -> bool:
         whole, top = os.path.realpath(path), os.path.realpath(source.path)
         return os.path.commonpath([whole, top]) == top and (source.kind == "zarr" or bool(kind_of(whole)))
     if is_pattern(source.path):
-        like = {(os.path.realpath(os.path.dirname(each)), ending(each)) for each in members(source.path)[1]}
-        return (os.path.realpath(os.path.dirname(path)), ending(os.fspath(path))) in like
+        top, pattern = os.getcwd(), of_any_case(os.path.normpath(source.path)).split(os.sep)
+        while not any(each in pattern[0] for each in "*?["):
+            top = os.path.join(top, pattern.pop(0) or os.sep)
+        below = os.path.relpath(os.path.realpath(path), os.path.realpath(top))
+        return bool(kind_of(below)) and fits(below.split(os.sep), pattern)
     return os.path.exists(path) and os.path.samefile(source.path, path)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Axis:
     name: str = ""
     unit: str = ""  # as the file has it, never converted
     values: tuple[float, ...] = ()  # at the middle of each pixel; none: the pixels are only counted
+    words: tuple[str, ...] = ()  # or what each column of points is called
 
     @property
     def label(self) -> str:
@@ -40,9 +41,18 @@ class Axis:
         near = 1e-3 * abs(step) + float(np.finfo(np.float32).eps) * np.abs(values).max()
         return float(step) if step and (np.abs(np.diff(values) - step) <= near).all() else None
 
+    def columns(self, n: int) -> tuple[str, ...]:
+        """What each of n columns of points is called; nothing where that is not known."""
+        if self.name and len(self.values) == n:
+            return tuple(f"{self.name} {each:.4g} {self.unit}".strip() for each in self.values)
+        return self.words if len(self.words) == n else ()
+
     def over(self, length: int) -> str:
         """Name, range and unit in words, of an axis so long."""
-        ends = f"{self.values[0]:.6g} to {self.values[-1]:.6g} {self.unit}" if self.values else ""
+        if self.words:
+            return f"columns {', '.join(self.words[:10])}{', …' * (len(self.words) > 10)}"
+        first, last = (self.values[i] + 0.0 for i in (0, -1)) if self.values else (0, 0)  # and not -0
+        ends = f"{first:.6g} to {last:.6g} {self.unit}" if self.values else ""
         return f"{' '.join(filter(None, (self.name or 'without a name', ends.strip())))}, {length:,} steps"
 
 
@@ -65,7 +75,8 @@ class Raw:
     signal: Axis = UNNAMED  # name and unit of the values
     group: int = 1  # rows one after another that come from one frame or volume, and so are alike
     frames: np.ndarray | None = None  # or (n,): rows with one number are, where a prepared file says so
-    own: dict[str, np.ndarray] = field(default_factory=dict)  # what the source says of each row: (n,) or (n, columns)
+    own: Mapping[str, np.ndarray] = field(default_factory=dict)  # what the source says of each row: (n,), (n, columns)
+    along: Callable[[int], Mapping[str, np.ndarray]] | None = None  # the same of each step along another axis
     notes: tuple[str, ...] = ()  # what was cut, or left out, a line each
 
     def rows(self, start: int, stop: int) -> np.ndarray:

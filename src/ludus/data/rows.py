@@ -28,18 +28,30 @@ class Survey(NamedTuple):
     bad: np.ndarray  # (n,) bool: rows that hold a value that is not finite
     peaks: np.ndarray  # (n,) the largest finite value of each row; -inf where there is none
     lows: np.ndarray  # (n,) the lowest one; inf where there is none
+    tops: np.ndarray  # (pixels that are looked at,) bool: those that hold the largest number of an integer type
 
     @property
     def span(self) -> str:
         """Lowest to highest, with enough digits to tell them apart, however large their offset."""
         spread, largest = self.high - self.low, max(abs(self.low), abs(self.high))
         digits = max(6, 4 + math.floor(math.log10(largest / spread))) if 0 < spread < math.inf else 6
-        return f"{self.low:.{digits}g} to {self.high:.{digits}g}"
+        return f"{self.low + 0.0:.{digits}g} to {self.high + 0.0:.{digits}g}"  # which makes 0 of -0
+
+    def full(self, dtype: np.dtype) -> list[str]:
+        """A note on the largest number of an integer type, with which detectors say that they have none."""
+        n, rows = int(self.tops.sum()), 0 if not self.tops.any() else int((self.peaks == self.high).sum())
+        return [f"{plural(n, 'pixel')} hold{'s' * (n == 1)} {np.iinfo(dtype).max}, the largest of {dtype.name}, in "
+                f"{plural(rows, 'row')}: dead or saturated? Leave them out (--mask), or cut them off "
+                f"(--clip 0,99.9)"] if n else []  # fmt: skip
 
     @property
     def gaps(self) -> str:
         parts = [f"{self.nans:,} NaN" * (self.nans > 0), f"{self.infinities:,} infinite" * (self.infinities > 0)]
         return f"{' and '.join(filter(None, parts))} values in {int(self.bad.sum()):,} of {len(self.bad):,} rows"
+
+
+def plural(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s' * (n != 1)}"
 
 
 def look(raw: Raw, stop: int | None = None, mask: np.ndarray | None = None) -> Survey:
@@ -49,7 +61,8 @@ def look(raw: Raw, stop: int | None = None, mask: np.ndarray | None = None) -> S
     little = raw.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{little.str}{tuple(raw.shape)}".encode())
     nans, infinities, bad = 0, 0, np.zeros(stop, bool)
-    peaks, lows = np.full(stop, -np.inf), np.full(stop, np.inf)
+    peaks, lows, tops = np.full(stop, -np.inf), np.full(stop, np.inf), np.zeros(0, bool)
+    top = np.iinfo(raw.dtype).max if raw.dtype.kind in "iu" and raw.dtype.itemsize > 1 else None  # 255 is only white
     for start, end in passing(raw, stop, stop, "looked at"):
         block = raw.rows(start, end)
         digest.update(np.ascontiguousarray(block, little).data)
@@ -66,10 +79,13 @@ def look(raw: Raw, stop: int | None = None, mask: np.ndarray | None = None) -> S
         if block.size:
             lows[here] = below.reshape(len(block), -1).min(1)
             peaks[here] = above.reshape(len(block), -1).max(1)
+        if top is not None and block.size and (peaks[here] >= top).any():
+            found = (block == top).reshape(len(block), -1).any(0)
+            tops = tops | found if len(tops) else found
     low, high = float(lows.min(initial=np.inf)), float(peaks.max(initial=-np.inf))
     if low > high:
         low = high = float("nan")
-    return Survey(digest.hexdigest(), low, high, nans, infinities, bad, peaks, lows)
+    return Survey(digest.hexdigest(), low, high, nans, infinities, bad, peaks, lows, tops)
 
 
 def passing(raw: Raw, stop: int, n: int, what: str) -> Iterator[tuple[int, int]]:
@@ -122,7 +138,7 @@ def usable(survey: Survey, nan: str, name: str, weakest: float | None = None) ->
         above = "" if weakest is None else f" with a value above weakest = {weakest:g},"
         left = f"{above or ' without gaps,'} of {len(survey.bad):,}" if len(rows) < len(survey.bad) else ""
         other = "; --nan mask leaves out pixels in place of rows" if nan == "drop" and survey.bad.any() else ""
-        raise UserError(f"{name} has {len(rows)} rows{left}: at least {FEWEST} are needed{other}")
+        raise UserError(f"{name} has {plural(len(rows), 'row')}{left}: at least {FEWEST} are needed{other}")
     return rows
 
 

@@ -2,13 +2,12 @@
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ludus.data import labelled, mnist
-from ludus.data.cuts import WHOLE, Cuts, cut
 from ludus.data.locate import Source
 from ludus.data.raw import Raw, in_memory
 from ludus.errors import UserError
@@ -18,20 +17,29 @@ DRAWS = 50_000  # of a world, unless the user says how many
 
 @contextlib.contextmanager
 def opened(
-    source: Source, n: int | None = None, seed: int = 0, download: bool = False, cuts: Cuts = WHOLE
-) -> Iterator[Raw]:
-    """The array of a source, open while it is read, cut into rows as asked. Worlds draw n rows by the seed."""
-    if source.is_file:
+    source: Source, n: int | None = None, seed: int = 0, download: bool = False,
+    done: Callable[[Raw], Raw] = lambda raw: raw,
+) -> Iterator[Raw]:  # fmt: skip
+    """The array of a source, open while it is read. Worlds draw n rows by the seed.
+
+    done: what is made of it, such as its rows cut; of several files of arrays, what is made of each, before their rows
+    follow one another.
+    """
+    if source.kind == "files":
+        with reader(source).opened(source.path, source.part, done) as raw:
+            yield raw
+    elif source.is_file:
         with reader(source).opened(source.path, source.part) as raw:
-            yield cut(raw, cuts)
+            yield done(raw)
     elif source.kind == "mnist":
-        yield cut(in_memory(source.text, mnist.read(source.part, download), "IDX"), cuts)
+        yield done(in_memory(source.text, mnist.read(source.part, download), "IDX"))
     elif source.kind == "digits":
-        yield cut(in_memory(source.text, digits(source.part), "scikit-learn's"), cuts)
-    elif cuts.panels or cuts.tiles:
-        raise UserError(f"{source.text} are points: there is nothing to cut, leave out --panels and --tiles")
+        yield done(in_memory(source.text, digits(source.part), "scikit-learn's"))
     else:
-        yield in_memory(source.text, world(source.path, source.part, DRAWS if n is None else n, seed), "drawn")
+        drawn = in_memory(source.text, world(source.path, source.part, DRAWS if n is None else n, seed), "drawn")
+        if done(drawn) is not drawn:
+            raise UserError(f"{source.text} are points: there is nothing to cut, leave out --panels and --tiles")
+        yield drawn
 
 
 def reader(source: Source) -> Any:
@@ -101,6 +109,8 @@ def check_numbers(raw: Raw) -> None:
         "O": "Python objects, which only pickle can keep: make it an array of numbers",
         "U": "text, not numbers",
         "S": "text, not numbers",
+        "M": f"{raw.dtype}: convert times to seconds, as floats",
+        "m": f"{raw.dtype}: convert times to seconds, as floats",
         "V": "records: name one field of them, as an array of its own",
     }
     if raw.dtype.kind not in "buif":

@@ -17,7 +17,7 @@ from ludus.data.raw import Raw, size
 from ludus.errors import UserError
 
 WINDOW = 1 << 30  # bytes of a window at most, whatever the memory: the first batch waits for one
-PIECE = 4 << 20  # bytes of a block, where a window has room for MIXED of them: a disk reads so many at its full rate
+PIECE = 4 << 20  # bytes of a block, where a window has room for MIXED of them
 MIXED, FEWEST = 16, 16  # blocks in a window, where chunks are small enough; rows in it at least
 LOOKED_AT = 10_000  # training rows at most, and held-out rows, that are in memory too
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -234,7 +234,6 @@ class Stream:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{self.name} cannot be read any more ({why}); the last checkpoint is kept, `ludus resume` "
                             "goes on from it") from error  # fmt: skip
-
 
 
 class Batches:

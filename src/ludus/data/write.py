@@ -28,6 +28,8 @@ def nxdata(
     data.attrs.update(NX_class="NXdata", signal=name, axes=["."] * len(shape))
     data[name] = found
     for i, (axis, length) in enumerate(zip(axes, shape, strict=False)):
+        if axis.words:  # not an axis of text, which few readers take
+            found.attrs["columns"] = list(axis.words)
         if len(axis.values) == length:
             add_axis(data, axis.name or f"axis{i}", axis.values, axis.unit, [i], axis.name)
     return found

@@ -38,6 +38,7 @@ class Answer(NamedTuple):
     read: np.ndarray  # (n,) of the generated images
     true: np.ndarray  # (n,) of the real images with the same conditions
     classes: tuple[str, ...] = ()  # their names
+    label: str = ""  # name and unit of what is asked for, as far as they are known
 
 
 class Group(NamedTuple):
@@ -96,7 +97,7 @@ def answers(
             read, true = _regressed(fit[learn], target, *sides)
             answer, test = _values(name, asked, read, true)
             readable = answer.real.value < READABLE * asked.std()
-        found.append(answer._replace(classes=tuple(map(str, column.labels))))
+        found.append(answer._replace(classes=tuple(map(str, column.labels)), label=column.name))
         tests += [test] if readable else []
     return found, tests
 

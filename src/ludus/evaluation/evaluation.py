@@ -15,7 +15,7 @@ from ludus.evaluation.verdicts import Trial, Verdict, verdicts
 from ludus.features import classifier, convolutions, observables, pca
 from ludus.features.classifier import Classifier
 from ludus.features.extractor import Extractor
-from ludus.features.observables import Constraint, Observable, Table
+from ludus.features.observables import UNITS, Constraint, Observable, Table
 from ludus.metrics import permutation
 from ludus.metrics.copies import Copies, copies
 from ludus.metrics.neighbours import prdc
@@ -94,6 +94,8 @@ def evaluation(
     floors = [observables.table(table, floor.x) for floor in sets.floors]
     spread = None if y.ndim == 2 else np.std(y, axis=(0, 1, 2), dtype=float)
     observed = questions.observables(mine, real, floors, spread, exchanges, seed)
+    unit = sets.form.signal.unit or UNITS
+    observed = [each._replace(unit=each.unit.replace(UNITS, unit)) for each in observed]
     tests += questions.physics(observed, None if spread is None else _intensities(x, y, spread, exchanges, seed))
     constraints, real_ones = observables.constraints(mine), observables.constraints(real)
     tests += [questions.obeyed(name, *(_violated(each, name) for each in (mine, real))) for name in constraints]

@@ -43,7 +43,8 @@ def curves(x: np.ndarray, grid: tuple[Axis, ...] = (), signal: Axis = UNNAMED) -
     if x.ndim == 2:
         edges = [edges_of(column, BINS) for column in x.T]
         value = f"value ({UNITS})"
-        return [counted(f"histogram of x{i + 1}", partial(_coordinate, i), e, value) for i, e in enumerate(edges)]
+        names = (grid[0].columns(x.shape[1]) if grid else ()) or [f"x{i + 1}" for i in range(x.shape[1])]
+        return [counted(f"histogram of {names[i]}", partial(_coordinate, i), e, value) for i, e in enumerate(edges)]
     several, found = x.shape[3] > 1, []
     for c in range(x.shape[3]):
         prefix = f"channel {c + 1}: " if several else ""

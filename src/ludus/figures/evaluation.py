@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ludus.figures.grids import MISSING, axes_at, limits_of
+from ludus.figures.grids import ABSENT, axes_at, limits_of
 from ludus.figures.measured import panel
 from ludus.figures.save import COLOURS, FAINT, INK, blank, plain, styled
 
@@ -144,7 +144,7 @@ def correlations(names: str, real: np.ndarray, generated: np.ndarray) -> Figure:
     """Correlation matrices over images of the columns of real and generated curves (n, bins), and their difference."""
     from matplotlib import colormaps
 
-    figure, colours = blank(WIDTH, 640), colormaps["RdBu_r"].with_extremes(bad=MISSING)
+    figure, colours = blank(WIDTH, 640), colormaps["RdBu_r"].with_extremes(bad=ABSENT)
     a, b = correlation(real), correlation(generated)
     for axes, (title, matrix) in zip(figure.subplots(1, 3), {"real": a, "generated": b, "difference": b - a}.items()):
         drawn = axes.imshow(np.ma.masked_invalid(matrix), cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
@@ -221,12 +221,14 @@ def table(rows: Sequence[str], columns: Sequence[str], values: np.ndarray, floor
 
 
 def answer(
-    name: str, asked: np.ndarray, read: np.ndarray, true: np.ndarray, classes: Sequence[str] = ()
+    name: str, asked: np.ndarray, read: np.ndarray, true: np.ndarray, classes: Sequence[str] = (), label: str = ""
 ) -> Figure:
     """Of the condition `name`, what is read against what was asked, of real images with these conditions (`true`) and
-    of generated ones: shares of each class, or values on a diagonal."""
+    of generated ones: shares of each class, or values on a diagonal. label: what the condition is of, with its unit."""
     figure = blank(WIDTH, 820)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    asked_for, read_in = (f"{label}, {what}" if label else what for what in ("asked for", "read in the image"))
+    asked_for, read_in = plain(asked_for), plain(read_in)
     for axes, (title, seen) in zip(panels, {f"{name}: real": true, f"{name}: generated": read}.items()):
         title = plain(title)
         if len(classes):
@@ -238,12 +240,12 @@ def answer(
                 axes.set_xticks(range(len(classes)), [plain(name)[:12] for name in classes])
                 axes.set_yticks(range(len(classes)), [plain(name)[:12] for name in classes])
             figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03).ax.tick_params(labelsize=6, colors=INK)
-            styled(axes, title, "read in the image", "asked for" if axes is panels[0] else "")
+            styled(axes, title, read_in, asked_for if axes is panels[0] else "")
             axes.grid(False)
         else:
             low, high = float(asked.min()), float(asked.max())
             axes.scatter(asked, seen, s=4, color=REAL if axes is panels[0] else GENERATED, alpha=0.5, linewidths=0)
             axes.plot([low, high], [low, high], color=INK, linewidth=0.8)
-            styled(axes, title, "asked for", "read in the image" if axes is panels[0] else "")
+            styled(axes, title, asked_for, read_in if axes is panels[0] else "")
     figure.subplots_adjust(left=0.07, right=0.97, top=0.93, bottom=0.11, wspace=0.1)
     return figure

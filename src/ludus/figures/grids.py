@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # All lengths are dots of the figure: a whole number of dots per pixel keeps all pixels equally large.
 SIDE, GAP, EDGE, LINE, BETWEEN, BAR = 1000, 4, 12, 34, 40, 120
-MISSING = "#a9bdd3"  # a tint that no grey can be mistaken for
+MISSING, ABSENT = "#a9bdd3", "#9aa3ad"  # a tint that no grey can be mistaken for; a grey, where blue is a number
 
 
 class Layout(NamedTuple):
@@ -54,23 +54,27 @@ def grid(
     limits: tuple[float, float] | None = None,
     columns: int | None = None,
     titles: Sequence[str] | None = None,
+    label: str = "",
 ) -> Figure:
     """Shows all images, unselected and in their order, on one grey scale with its bar in the data's units.
 
     images: (n, H, W) or (n, H, W, C); C = 3 is colour; of any other number the first channel is shown, and said so.
     limits: the values shown black and white; else `limits_of(images)`. NaN is tinted blue, as no grey is.
     columns: else as many as make the whole about square (elongated images get fewer). titles: one for each image.
+    label: of the bar.
     Raises UserError for arrays that are no images, for limits the wrong way round, and for a wrong number of titles.
     """
-    return _grids({"": images}, limits, columns, titles)
+    return _grids({"": images}, limits, columns, titles, label=label)
 
 
-def side_by_side(pictures: Mapping[str, np.ndarray], limits: tuple[float, float] | None = None) -> Figure:
-    """Shows grids beside one another on one scale, the first one's unless `limits` are given.
+def side_by_side(
+    pictures: Mapping[str, np.ndarray], limits: tuple[float, float] | None = None, label: str = ""
+) -> Figure:
+    """Shows grids beside one another on one scale, the first one's unless `limits` are given; label: of its bar.
 
     pictures: {"real": (n, H, W[, C]), "generated": (m, H, W[, C])}, all of one H, W and C.
     """
-    return _grids(pictures, limits)
+    return _grids(pictures, limits, label=label)
 
 
 def limits_of(images: np.ndarray) -> tuple[float, float]:
@@ -85,7 +89,7 @@ def limits_of(images: np.ndarray) -> tuple[float, float]:
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def _grids(pictures, limits, columns=None, titles=None, above=0, least=0) -> Figure:
+def _grids(pictures, limits, columns=None, titles=None, above=0, least=0, label="") -> Figure:
     """above: dots left free over the grids, in a figure at least so wide."""
     arrays = {name: _checked(images) for name, images in pictures.items()}
     shapes = {a.shape[1:] for a in arrays.values()}
@@ -101,7 +105,8 @@ def _grids(pictures, limits, columns=None, titles=None, above=0, least=0) -> Fig
     layout = _layout(count, *shape[:2], columns, head=LINE if titles is not None else 0)
     width, height = layout.size
     colour, notes = shape[2:] == (3,), _notes(arrays, low, high)
-    top, bottom, right = above + EDGE + LINE * any(arrays), EDGE + LINE * len(notes), EDGE if colour else BAR
+    top, bottom = above + EDGE + LINE * any(arrays), EDGE + LINE * len(notes)
+    right = EDGE if colour else BAR + LINE * bool(label)
     tall = max(height, 0 if colour else 120)  # room for the bar's numbers
     figure = blank(max(EDGE + len(arrays) * (width + BETWEEN) - BETWEEN + right, least), top + tall + bottom)
 
@@ -114,7 +119,7 @@ def _grids(pictures, limits, columns=None, titles=None, above=0, least=0) -> Fig
         _draw(axes, array, layout, low, high, titles)
     if not colour:
         place = axes_at(figure, EDGE + len(arrays) * (width + BETWEEN) - BETWEEN + 16, top, 18, min(tall, SIDE))
-        _bar(figure, place, axes.images[0], arrays, low, high)
+        _bar(figure, place, axes.images[0], arrays, low, high, label)
     for i, note in enumerate(notes):
         figure.text(EDGE / figure.bbox.width, (EDGE / 2 + LINE * i) / figure.bbox.height, note, fontsize=7, color=FAINT)
     return figure
@@ -165,13 +170,16 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
     return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h), **options)
 
 
-def _bar(figure: Figure, place: Axes, image, arrays: Mapping[str, np.ndarray], low: float, high: float) -> None:
+def _bar(
+    figure: Figure, place: Axes, image, arrays: Mapping[str, np.ndarray], low: float, high: float, label: str
+) -> None:
     shown = [_first(a) for a in arrays.values()]
     below, above = any((a < low).any() for a in shown), any((a > high).any() for a in shown)
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)]
     bar = figure.colorbar(image, cax=place, extend=extend)
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(labelsize=7, color=FAINT, labelcolor=INK, width=0.4, length=2)
+    bar.set_label(plain(label), fontsize=7, color=INK)
 
 
 def _first(array: np.ndarray) -> np.ndarray:

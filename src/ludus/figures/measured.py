@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ludus.data.raw import UNNAMED, Axis
-from ludus.figures.grids import MISSING, _grids, axes_at, limits_of
+from ludus.figures.grids import ABSENT, MISSING, _grids, axes_at, limits_of
 from ludus.figures.save import FAINT, INK, blank, plain
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ def panel(
     elif image.ndim == 3:
         image = image[..., 0]
     spans = [span(axis, n) for axis, n in zip(grid or (UNNAMED, UNNAMED), image.shape)]
+    missing = MISSING if colours == "gray" else ABSENT
     drawn = axes.imshow(
-        image if colour else np.ma.masked_invalid(image), colormaps[colours].with_extremes(bad=MISSING),
+        image if colour else np.ma.masked_invalid(image), colormaps[colours].with_extremes(bad=missing),
         vmin=limits[0], vmax=limits[1], extent=(*spans[1], *spans[0][::-1]), aspect="auto", interpolation="nearest",
     )  # fmt: skip
     axes.set_title(plain(title), fontsize=7, color=INK, loc="left", pad=4)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ludus.data.form import Form
 from ludus.errors import UserError
 from ludus.figures.points import square
-from ludus.figures.save import COLOURS, FAINT, INK, blank
+from ludus.figures.save import COLOURS, FAINT, INK, blank, plain
 from ludus.game import Batch, Game
 from ludus.networks.check import check_rows_alone
 from ludus.networks.lenses import Lensed
@@ -94,9 +94,10 @@ def plane(game: Game, form: Form, batch: Batch) -> Figure:
     arrows = slope[:ARROWS] / (longest or 1) * (right - left) / 8
     axes.quiver(*generated[:ARROWS].T, *arrows.T, color=INK, angles="xy", scale_units="xy", scale=1, width=0.0025)
     axes.set(xlim=(left, right), ylim=(low, high))
-    said = f"x₁   (arrows: −∂L/∂x̃ of the generator's loss, the longest {longest:.2g})"
+    first, second = (plain(name) for name in form.columns or ("x₁", "x₂"))
+    said = f"{first}   (arrows: −∂L/∂x̃ of the generator's loss, the longest {longest:.2g})"
     axes.set_xlabel(said, fontsize=8, color=INK)
-    axes.set_ylabel("x₂", fontsize=8, color=INK)
+    axes.set_ylabel(second, fontsize=8, color=INK)
     axes.legend(loc="upper left", bbox_to_anchor=(0, 1.06), ncols=2, frameon=False, fontsize=8, markerscale=3,
                 handletextpad=0, borderaxespad=0)  # fmt: skip
     axes.tick_params(labelsize=7, color=FAINT, labelcolor=INK)

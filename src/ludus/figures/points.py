@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,30 +15,37 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def points(groups: Mapping[str, np.ndarray]) -> Figure:
+def points(groups: Mapping[str, np.ndarray], names: Sequence[str] = ()) -> Figure:
     """Shows each group of points in a panel of its own; all panels have the same axes, and equal units on both.
 
     groups: {"real": (n, D), "generated": (m, D)}; (n,) is (n, 1). The first group fixes the axes and lies in grey
     under the others; how many points fall outside is said. D = 1 is shown as histograms; of D > 2 the first two
-    dimensions, and said so.
+    dimensions, and said so.    names: of the dimensions.
     Raises UserError for arrays that are not (n, D) or (n,) numbers.
     """
     arrays = {name: _checked(name, a) for name, a in groups.items()}
     dimension = next(iter(arrays.values())).shape[1]
     figure = blank(140 + 840 * len(arrays), 940)
     panels = figure.subplots(1, len(arrays), sharex=True, sharey=True, squeeze=False)[0]
+    across, *up = _labels(names, dimension)
     for axes, (name, array), colour in zip(panels, arrays.items(), COLOURS):
         first = None if axes is panels[0] else next(iter(arrays.values()))
         (_histogram if dimension == 1 else _scatter)(axes, array, first, colour)
-        of = f" of {dimension}" if dimension > 2 else ""
-        axes.set_xlabel("x₁" + of, fontsize=8, color=INK)
+        axes.set_xlabel(across, fontsize=8, color=INK)
         axes.set_title(plain(name), fontsize=9, color=INK, weight="bold", loc="left")
         axes.tick_params(labelsize=7, color=FAINT, labelcolor=INK, labelleft=axes is panels[0])
         axes.spines[:].set(color=FAINT, linewidth=0.5)
-    panels[0].set_ylabel("share per unit" if dimension == 1 else "x₂" + of, fontsize=8, color=INK)
+    panels[0].set_ylabel("share per unit" if dimension == 1 else up[0], fontsize=8, color=INK)
     _same_axes(panels, arrays)
     figure.subplots_adjust(left=0.14 / len(arrays), right=0.985, bottom=0.11, top=0.94, wspace=0.06)
     return figure
+
+
+def _labels(names: Sequence[str], dimension: int) -> list[str]:
+    """What the one or two axes say; names that there are not for all dimensions are none."""
+    if len(names) != dimension:
+        return [f"{x} of {dimension}" if dimension > 2 else x for x in ("x₁", "x₂")[:dimension]]
+    return [plain(f"{x}, {i} of {dimension}" if dimension > 2 else x) for i, x in enumerate(names[:2], 1)]
 
 
 def _checked(name: str, array: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ def _samples(found: Evaluation) -> list[Drawn]:
     real, mine = _plane(found.sets.reference.x, form), _plane(found.sets.generated.x, form)
     n = int(min(max(PIXELS // np.prod(real.shape[1:3]), 4), SHOWN))
     low, high = figures.limits_of(real[:n])
-    grid = Drawn("samples", figures.side_by_side({"real": real[:n], "generated": mine[:n]}, (low, high)),
+    grid = Drawn("samples", figures.side_by_side({"real": real[:n], "generated": mine[:n]}, (low, high), form.shown),
                  f"{n} real and {n} generated images",
                  f"Real and generated images, unselected, as they came, on one scale: {low:.4g} to {high:.4g}, "
                  f"{form.measure}." + _of_channels(found), _flat(real=real[:n], generated=mine[:n]))  # fmt: skip
@@ -119,7 +119,8 @@ def _samples(found: Evaluation) -> list[Drawn]:
 
 def _points(found: Evaluation) -> Drawn:
     real, mine = (each.x[:CLOUD] for each in (found.sets.reference, found.sets.generated))
-    return Drawn("samples", figures.points({"real": real, "generated": mine}), "real and generated points",
+    figure = figures.points({"real": real, "generated": mine}, found.sets.form.columns)
+    return Drawn("samples", figure, "real and generated points",
                  "Real and generated points, unselected, on the same axes.",
                  _flat(real=real, generated=mine))  # fmt: skip
 
@@ -211,7 +212,7 @@ def _neighbours(found: Evaluation) -> Drawn:
             + _of_channels(found))  # fmt: skip
     numbers = {name: np.column_stack([np.full(len(near), np.nan), each[some]]).ravel()
                for name, each in (("distance", panel.distance), ("percent as near", panel.percentile))}  # fmt: skip
-    return Drawn("neighbours", figures.grid(flat, limits=limits, columns=columns, titles=titles),
+    return Drawn("neighbours", figures.grid(flat, limits=limits, columns=columns, titles=titles, label=form.shown),
                  "generated images and the training images nearest to them", said,
                  _flat(images=flat) | numbers)  # fmt: skip
 
@@ -224,7 +225,8 @@ def _realness(found: Evaluation) -> list[Drawn]:
     x = _plane(found.sets.generated.x, found.sets.form)
     sets = {"least like the data": x[order[:n]], "most like the data": x[order[::-1][:n]]}
     limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN], found.sets.form))
-    return [Drawn("realness", figures.side_by_side(sets, limits), "the least and the most real generated images",
+    return [Drawn("realness", figures.side_by_side(sets, limits, found.sets.form.shown),
+                  "the least and the most real generated images",
                   "Generated images that a classifier takes least and most for real ones, by their principal "
                   "components." + _of_channels(found),
                   _flat(**sets))]  # fmt: skip
@@ -234,7 +236,7 @@ def _answers(found: Evaluation) -> list[Drawn]:
     said = "what was asked for against what is read in the images: real ones left, generated ones right."
     return [
         Drawn(each.column.replace(", ", "-").replace(" ", "-"),
-              pictures.answer(each.column, each.asked, each.read, each.true, each.classes),
+              pictures.answer(each.column, each.asked, each.read, each.true, each.classes, each.label),
               f"{each.column}, asked and read", f"{each.column[0].upper()}{each.column[1:]}: {said}",
               {"asked": each.asked, "read": each.read, "read in real": each.true})
         for each in found.answer
@@ -242,10 +244,12 @@ def _answers(found: Evaluation) -> list[Drawn]:
 
 
 def _latents(found: Evaluation, about: About) -> list[Drawn]:
-    limits, made = figures.limits_of(_plane(found.sets.reference.x[:SHOWN], found.sets.form)), []
+    form, made = found.sets.form, []
+    limits = figures.limits_of(_plane(found.sets.reference.x[:SHOWN], form))
     if about.reconstructed is not None:
         sets = dict(zip(("real", "reconstructed"), about.reconstructed))
-        made.append(Drawn("reconstructions", figures.side_by_side(sets, limits), "real images and reconstructions",
+        made.append(Drawn("reconstructions", figures.side_by_side(sets, limits, form.shown),
+                          "real images and reconstructions",
                           "Real images, and what the decoder makes of their codes." + _of_channels(found),
                           _flat(**sets)))  # fmt: skip
     if about.walk is not None:
@@ -255,7 +259,8 @@ def _latents(found: Evaluation, about: About) -> list[Drawn]:
             walk = walk[:FEW_WIDE, ::2]
             titles = [f"walk {i + 1}, step {j + 1} of {steps}" for i in range(len(walk)) for j in range(0, steps, 2)]
         flat = walk.reshape(-1, *walk.shape[2:])
-        grid = figures.grid(flat, limits=limits, columns=1 if wide else walk.shape[1], titles=titles)
+        grid = figures.grid(flat, limits=limits, columns=1 if wide else walk.shape[1], titles=titles,
+                            label=form.shown)  # fmt: skip
         said = f"Each {'walk' if wide else 'row'} moves one latent from −2 to 2, the others staying."
         said += _of_channels(found)
         made.append(Drawn("traversal", grid, "a walk through the latents", said, _flat(images=flat)))

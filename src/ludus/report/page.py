@@ -36,7 +36,8 @@ class Section:
     real, generated: (n, H, W[, C]) images, or (n, D) or (n,) points, in the user's units, unselected. notes: what was
     done to the data, and what happened on the way. commands: (what it does, command) pairs, how to go on.
     findings: the doctor's. reconstructed: what an encoder and its decoder make of `real`. quality: HTML about it.
-    grid, signal: axes of height and width, name and unit of the values, as far as they are known.
+    grid, signal: axes of height and width, name and unit of the values, as far as they are known. shown: what the bar
+    of pictures says. columns: what the coordinates of points are called.
     """
 
     name: str
@@ -52,6 +53,8 @@ class Section:
     quality: str = ""
     grid: tuple[Axis, ...] = ()
     signal: Axis = UNNAMED
+    shown: str = ""
+    columns: tuple[str, ...] = ()
 
 
 def page(title: str, runs: Sequence[Section], summary: str = "") -> str:
@@ -95,7 +98,7 @@ def _pictures(run: Section) -> str:
         return ""
     first = next(iter(given.values()))
     if first.ndim in (1, 2):
-        drawn = figures.points({name.lower(): a[:CLOUD] for name, a in given.items()})
+        drawn = figures.points({name.lower(): a[:CLOUD] for name, a in given.items()}, run.columns)
         said = "Unselected points; both panels have the same axes, and the first group lies in grey under the second."
         alt = " and ".join(f"{min(len(a), CLOUD):,} {name.lower()} points" for name, a in given.items())
         return picture(drawn, alt, said, wide=True)
@@ -103,7 +106,7 @@ def _pictures(run: Section) -> str:
     scale = figures.limits_of(first[:shown])
     grids = [
         picture(
-            figures.grid(array[:shown], limits=scale),
+            figures.grid(array[:shown], limits=scale, label=run.shown),
             f"a grid of {len(array[:shown])} {name.lower()} images of {array.shape[1]} × {array.shape[2]} pixels",
             f"<b>{name}</b>, {len(array[:shown])} images",
         )

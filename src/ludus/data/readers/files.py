@@ -6,6 +6,7 @@ What belongs together is of one shape and type; the first file that is not is na
 import bisect
 import contextlib
 import importlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,14 +21,17 @@ from ludus.data.readers import picture
 from ludus.errors import UserError
 
 OPEN = 8  # files at most that are open at a time
+FEW = 8  # different notes of files that are given
+NEAR = 0.1  # steps of an axis that files may differ by
 
 
 @contextlib.contextmanager
-def opened(path: str, part: str = "") -> Iterator[Raw]:
+def opened(path: str, part: str = "", done: Callable[[Raw], Raw] = lambda raw: raw) -> Iterator[Raw]:
     """The files of a folder, or of a pattern such as scans/*.h5, in natural order: 2 before 10.
 
-    part: of each, what to take. Rows say by `own` which file and sub-folder they are of, and what that file says of
-    itself. Raises UserError naming the first file that is not like most.
+    part: of each, what to take. done: what is made of each array before they are joined, so that volumes are cut one by
+    one; of pictures, what is made of all. Rows say by `own` which file and sub-folder they are of, and what that file
+    says of itself. Raises UserError naming the first file that is not like most.
     """
     kind, paths, others = locate.members(path)
     told = names(path, paths)
@@ -35,14 +39,14 @@ def opened(path: str, part: str = "") -> Iterator[Raw]:
         if part:
             raise UserError(f"{path} are pictures, which have no parts: leave out {':' + part!r}")
         raw = pictures(path, paths, told)
-        yield replace(raw, notes=(*raw.notes, *left_out(others)))
+        yield done(replace(raw, notes=(*raw.notes, *left_out(others))))
         return
     if not part and (listed := contents(path)):
         more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
         raise UserError(f"the files of {path} hold several arrays; say which: {', '.join(listed[:8])}{more}")
-    with Shelf(paths, kind, part) as shelf:
+    with Shelf(paths, kind, part, done) as shelf:
         raw = end_to_end(f"{path}:{part}" if part else path, shelf, told)
-        yield replace(raw, notes=left_out(others))
+        yield replace(raw, notes=(*raw.notes, *left_out(others)))
 
 
 def contents(path: str) -> list[str]:
@@ -119,8 +123,8 @@ def pictures(name: str, paths: list[str], told: dict[str, np.ndarray]) -> Raw:
 class Shelf:
     """Arrays of files of one kind, opened as they are asked for; the last few stay open."""
 
-    def __init__(self, paths: list[str], kind: str, part: str) -> None:
-        self.paths, self.kind, self.part = paths, kind, part
+    def __init__(self, paths: list[str], kind: str, part: str, done: Callable[[Raw], Raw]) -> None:
+        self.paths, self.kind, self.part, self.done = paths, kind, part, done
         self.held: dict[int, tuple[Raw, contextlib.ExitStack]] = {}
 
     def __enter__(self) -> "Shelf":
@@ -137,9 +141,14 @@ class Shelf:
         if len(self.held) >= OPEN:
             self.held.pop(next(iter(self.held)))[1].close()
         stack = contextlib.ExitStack()
-        raw = stack.enter_context(reader(self.kind).opened(self.paths[i], self.part))
+        raw = stack.enter_context(self.file(i))
         self.held[i] = raw, stack
         return raw
+
+    @contextlib.contextmanager
+    def file(self, i: int) -> Iterator[Raw]:
+        with reader(self.kind).opened(self.paths[i], self.part) as raw:
+            yield self.done(raw)
 
 
 class Head(NamedTuple):
@@ -150,37 +159,84 @@ class Head(NamedTuple):
     chunk: int
     chunks: tuple[int, ...]
     group: int
+    frames: np.ndarray | None
     signal: Axis
     rows: Axis
+    notes: tuple[str, ...]
 
 
 def head(raw: Raw) -> Head:
     rows = raw.axes[0] if raw.axes else UNNAMED
-    return Head(raw.shape, raw.dtype.newbyteorder("="), raw.chunk, raw.chunks, raw.group, raw.signal, rows)
+    dtype = raw.dtype.newbyteorder("=")
+    return Head(raw.shape, dtype, raw.chunk, raw.chunks, raw.group, raw.frames, raw.signal, rows, raw.notes)
 
 
 def end_to_end(name: str, shelf: Shelf, told: dict[str, np.ndarray]) -> Raw:
-    """The rows of all files, one file after another; a file of two axes, or none, is one row, where all are so."""
+    """The rows of all files, one file after another, or each file a row (`are_rows`)."""
     paths, first = shelf.paths, shelf[0]
-    heads = []
+    heads, moved = [], 0.0
     for i, path in enumerate(paths):
-        check(shelf[i], first, path, paths[0])
+        moved = max(moved, check(shelf[i], first, path, paths[0]))
         heads.append(head(shelf[i]))
-    frames = all(len(each.shape) in (0, 2) for each in heads)
+    frames = are_rows(heads)
     skip = 0 if frames else 1
     what = "is" if frames else "has rows of"
     row, dtype = agree(paths, [(each.shape[skip:], each.dtype) for each in heads], what)
     rows = [1 if frames else each.shape[0] for each in heads]
     axes = first.axes and ((UNNAMED, *first.axes) if frames else (of_rows(heads), *first.axes[1:]))
     chunks = shared((each.chunks for each in heads), ())
+    group, alike = (1, None) if frames else together(heads)
     return Raw(
         name, (sum(rows), *row), dtype, reading(shelf, heads, rows, frames),
         f"{len(paths):,} files, the first: {first.storage}", stored=sum(map(os.path.getsize, paths)),
         chunk=1 if frames else max(each.chunk for each in heads), chunks=(1, *chunks) if chunks and frames else chunks,
         axes=axes, signal=shared((each.signal for each in heads), replace(first.signal, name="")),
-        group=1 if frames else shared((each.group for each in heads), 1),
-        own=Own(told, np.array(rows), shelf, axes[0] if axes else UNNAMED),
+        group=group, frames=alike, notes=tuple(said(paths, heads, moved)),
+        own=Own(told, np.array(rows), shelf, axes[0] if axes else UNNAMED, None if frames else first.own),
     )  # fmt: skip
+
+
+def are_rows(heads: list[Head]) -> bool:
+    """Whether each file is a row: all have two axes, or none; or there are several of one axis, the same in all."""
+    if all(len(each.shape) in (0, 2) for each in heads):
+        return True
+    return len(heads) > 1 and len(heads[0].shape) == 1 and heads[0].shape > (1,) and odd(heads) is None
+
+
+def odd(heads: list[Head]) -> int | None:
+    """The first file of another length than the first, or on another axis."""
+    first = heads[0]
+    fit = (
+        each.shape == first.shape and each.rows.label == first.rows.label and steps(each.rows, first.rows) <= NEAR
+        for each in heads
+    )  # fmt: skip
+    return next((i for i, fits in enumerate(fit) if not fits), None)
+
+
+def together(heads: list[Head]) -> tuple[int, np.ndarray | None]:
+    """How many rows after another come from one frame or volume, or else the number of that for each; no file shares
+    one with another."""
+    group = heads[0].group
+    if all(each.frames is None and each.group == group and each.shape[0] % group == 0 for each in heads):
+        return group, None
+    found, n = [], 0
+    for each in heads:
+        numbers = np.arange(each.shape[0]) // each.group if each.frames is None else each.frames
+        kinds, here = np.unique(numbers, return_inverse=True)
+        found.append(here + n)
+        n += len(kinds)
+    return 1, np.concatenate(found)
+
+
+def said(paths: list[str], heads: list[Head], moved: float) -> Iterator[str]:
+    """What the files' own notes are, and how far the files differ."""
+    for note, n in Counter(note for each in heads for note in each.notes).most_common(FEW):
+        yield f"{'each file' if n == len(paths) else f'{n:,} of {len(paths):,} files'}: {note}"
+    if moved:
+        yield f"axes differ from file to file by up to {moved:.2g} of a step: those of {paths[0]} are kept"
+    if len(heads[0].shape) == 1 and (other := odd(heads)):
+        yield (f"values of one file after another, as single numbers: {paths[other]} and {paths[0]} differ in their "
+               "axis, or its length; files of one axis are rows where they do not")  # fmt: skip
 
 
 def reading(shelf: Shelf, heads: list[Head], rows: list[int], frames: bool) -> Callable[[Region], np.ndarray]:
@@ -210,27 +266,41 @@ def shared(found: Iterable[Any], otherwise: Any) -> Any:
     return kinds.pop() if len(kinds) == 1 else otherwise
 
 
-def check(raw: Raw, first: Raw, path: str, other: str) -> None:
-    """Raises UserError unless a file is written, and of the units and axes of the first, if it is so at all."""
+def check(raw: Raw, first: Raw, path: str, other: str) -> float:
+    """How far the axes of a file are from the first one's, in steps, at most.
+
+    Raises UserError unless it is written, and of the units and axes of the first, if it is so at all.
+    """
     if raw.stored == 0:
         raise UserError(f"{path} declares {times(raw.shape)} values and holds none: it was never written")
     frame = len(raw.shape) == 2
     if raw.shape[1:] != first.shape[1:] or (frame and raw.shape != first.shape):
-        return  # which of them is the odd one is said when all are known
+        return 0.0  # which of them is the odd one is said when all are known
     if raw.signal.unit != first.signal.unit:
         units = [repr(each.signal.unit) for each in (raw, first)]
         raise UserError(f"{path} has values in units {units[0]}, {other} in {units[1]}")
     ours, theirs = ((each.axes or (UNNAMED,) * len(each.shape))[not frame :] for each in (raw, first))
+    moved = 0.0
     for one, two in zip(ours, theirs, strict=True):
         if one.label != two.label:
             raise UserError(f"{path} has an axis {one.label!r} where {other} has {two.label!r}")
-        if len(one.values) != len(two.values) or not close(one.values, two.values):
+        moved = max(moved, far := steps(one, two))
+        if not far <= NEAR:
             raise UserError(f"{path} and {other} have different values on the axis {one.label!r}")
+    return moved
 
 
-def close(one: tuple[float, ...], two: tuple[float, ...]) -> bool:
-    """Whether numbers are equal, up to what rounding does to them."""
-    return one == two or bool(np.allclose(one, two, rtol=1e-6, atol=1e-6 * (max(two) - min(two)), equal_nan=True))
+def steps(one: Axis, two: Axis) -> float:
+    """How far the values of axes differ, in the smallest step of the second; 0 where rounding does it."""
+    if one.values == two.values:
+        return 0.0
+    if len(one.values) != len(two.values):
+        return math.inf
+    ours, theirs = np.array(one.values), np.array(two.values)
+    if np.allclose(ours, theirs, rtol=1e-6, atol=1e-6 * np.ptp(theirs), equal_nan=True):
+        return 0.0
+    step = np.abs(np.diff(theirs)).min(initial=math.inf)
+    return float(np.abs(ours - theirs).max() / step) if 0 < step < math.inf else math.inf
 
 
 def of_rows(heads: list[Head]) -> Axis:
@@ -242,17 +312,32 @@ def of_rows(heads: list[Head]) -> Axis:
 
 
 class Own(Mapping):
-    """What files say of their rows, looked up when it is asked for: :file, :folder, the axis of the rows, and, of HDF5,
-    a single value or one for each row, as /path/of/dataset or /path@attribute."""
+    """What files say of their rows, looked up when it is asked for: :file, :folder, the axis of the rows, what each
+    says of its own, and, of HDF5, a single value of a file, as /path/of/dataset or /path@attribute."""
 
-    def __init__(self, told: dict[str, np.ndarray], rows: np.ndarray, shelf: Shelf, axis: Axis) -> None:
+    def __init__(
+        self, told: dict[str, np.ndarray], rows: np.ndarray, shelf: Shelf, axis: Axis, first: Mapping | None
+    ) -> None:  # fmt: skip
         self.told = {name: np.repeat(each, rows) for name, each in told.items()}
         if axis.name and axis.values:
             self.told[axis.name] = np.array(axis.values)
-        self.rows, self.paths = rows, shelf.paths if shelf.kind == "hdf5" else []
+        self.rows, self.shelf = rows, shelf
+        self.first = {} if first is None else first  # what the first file says of its rows, unless it is one
+        self.are_rows = first is None
+        self.units: dict[str, str] = getattr(first, "units", {})
 
     def __contains__(self, name: object) -> bool:
-        return name in self.told or (bool(self.paths) and any(mark in str(name) for mark in "/@"))
+        return name in self.told or self.is_path(name) or name in self.first
+
+    def is_path(self, name: object) -> bool:
+        """Whether it is of the first file's datasets and attributes."""
+        from ludus.data.readers import hdf5, safe
+
+        if self.shelf.kind != "hdf5" or not any(mark in str(name) for mark in "/@"):
+            return False
+        path = self.shelf.paths[0]
+        with safe.file_of(path) as file, safe.said(path):
+            return hdf5.values(file, path, str(name)) is not None
 
     def __getitem__(self, name: str) -> np.ndarray:
         """(n,) or (n, columns). Raises UserError naming the first file that does not say it."""
@@ -260,39 +345,38 @@ class Own(Mapping):
             return self.told[name]
         if name not in self:
             raise KeyError(name)
-        found = [self.of(path, name, n) for path, n in zip(self.paths, self.rows.tolist(), strict=True)]
-        return np.concatenate(found)
+        is_path = self.is_path(name)
+        return np.concatenate([self.of(i, name, is_path) for i in range(len(self.rows))])
 
-    def of(self, path: str, name: str, n: int) -> np.ndarray:
-        """What one file says of its n rows."""
+    def of(self, i: int, name: str, is_path: bool) -> np.ndarray:
+        """What one file says of its rows."""
         from ludus.data.readers import hdf5, safe
 
-        with safe.file_of(path) as file, safe.said(path):
-            held = hdf5.values(file, path, name)
-            shape = held[0] if held else ()
-            if held and shape not in ((), (1,)):
-                if len(shape) > 2 or shape[0] != n:
-                    raise UserError(f"{path}:{name} is {times(shape)}: not one value, nor one for each of {n:,} rows")
-                check_budget(f"{path}:{name}", shape, 8)
-                return held[1]()
-        return np.full(n, hdf5.scalar(path, name))
+        path, n = self.shelf.paths[i], self.rows[i]
+        if is_path:
+            with safe.file_of(path) as file, safe.said(path):
+                held = hdf5.values(file, path, name)
+            if held is None or held[0] in ((), (1,)) or self.are_rows:
+                return np.full(n, hdf5.scalar(path, name))
+        with self.shelf.file(i) as raw:
+            if name not in raw.own:
+                raise UserError(f"{path} says nothing of {name}, as {self.shelf.paths[0]} does")
+            return raw.own[name]
 
     def __iter__(self) -> Iterator[str]:
-        yield from self.told
-        if self.paths:
-            yield from self.of_first()
+        return iter(dict.fromkeys([*self.told, *self.first, *(self.singles() if self.shelf.kind == "hdf5" else [])]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def of_first(self) -> list[str]:
-        """The datasets of the first file that are a single number or text, or have one for each row."""
+    def singles(self) -> list[str]:
+        """The datasets of the first file that are a single number or text."""
         from ludus.data.readers import hdf5, safe
 
         def name(each: Any) -> list[str]:
-            shape = getattr(each, "shape", None)
-            fit = shape in ((), (1,), (self.rows[0],)) and (each.dtype.kind in "buif" or hdf5.is_text(each))
+            fit = getattr(each, "shape", None) in ((), (1,)) and (each.dtype.kind in "buif" or hdf5.is_text(each))
             return [each.name] if fit else []
 
-        with safe.file_of(self.paths[0]) as file, safe.said(self.paths[0]):
+        path = self.shelf.paths[0]
+        with safe.file_of(path) as file, safe.said(path):
             return safe.gathered(file, name)

@@ -2,6 +2,8 @@
 
 import contextlib
 import difflib
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +45,8 @@ def contents(path: str) -> list[str]:
             place(file, path, "")
         except Several:
             of_groups = [each for group in nexus.groups(file) for each in lines(group, path)]
-            return [*of_groups, *(f"{path}:{line}" for line in datasets(file).values())]
+            linked = [f"{each} (in another file)" for each in elsewhere(file, path)]
+            return [*of_groups, *linked, *(f"{path}:{line}" for line in datasets(file).values())]
         return []
 
 
@@ -82,12 +85,16 @@ def described(file: "h5py.File", path: str, part: str) -> Raw:
     check_values(held, name, group)
     group = nexus.home(held, [group] if group and nexus.is_data(group) else nexus.groups(file))
     axes = nexus.axes(group, held, name)
-    own = Own(path, held.shape[0], held.name, axes[0] if axes else UNNAMED) if held.shape else {}
+
+    def along(i: int) -> Own:
+        return Own(path, held.shape[i], held.name, axes[i] if axes else UNNAMED, nexus.apart(group, held, i))
+
     chunks, bytes_ = held.chunks or (), None if held.is_virtual else held.id.get_storage_size()
     return Raw(
         name, held.shape, np.dtype(str) if is_text(held) else held.dtype, reader(held, name), storage(held),
-        chunks[0] if chunks else 1, chunks, bytes_, axes=axes, signal=nexus.signal(held), own=own,
-        frames=nexus.frames(group, held.shape[0]) if held.shape else None,
+        chunks[0] if chunks else 1, chunks, bytes_, axes=axes, signal=nexus.signal(held),
+        own=along(0) if held.shape else {}, along=along,
+        frames=nexus.frames(group, held.shape[0]) if held.shape else None, notes=unwritten(held),
     )  # fmt: skip
 
 
@@ -115,7 +122,7 @@ def place(file: "h5py.File", path: str, part: str) -> "tuple[str, h5py.Group | N
 
 
 def only(file: "h5py.File", path: str) -> str:
-    """The only dataset of numbers with two axes or more."""
+    """The only dataset of numbers with two axes or more, in a file that has no links to others."""
     if gathered(file, lambda each: [each] if nexus.of_class(each, "NXevent_data") else []):
         raise UserError(f"{path} {EVENTS}")
 
@@ -124,7 +131,7 @@ def only(file: "h5py.File", path: str) -> str:
         return [each.name] if shape and len(shape) >= 2 and each.dtype.kind in "buif" else []
 
     fit = gathered(file, fits)
-    if len(fit) != 1:
+    if len(fit) != 1 or elsewhere(file, path):
         raise Several(f"say which dataset, as {path}:/name. {candidates(file, path)}")
     return fit[0]
 
@@ -154,7 +161,8 @@ def datasets(file: "h5py.File") -> dict[str, str]:
         if not isinstance(each, h5py.Dataset):
             return []
         shape = times(each.shape) if each.shape is not None else "empty"
-        return [(each.name, f"{each.name} ({shape} {each.dtype})")]
+        kind = "text" if is_text(each) else each.dtype
+        return [(each.name, f"{each.name} ({'text' if is_text(each) and each.shape == () else f'{shape} {kind}'})")]
 
     return dict(gathered(file, line))
 
@@ -165,8 +173,8 @@ def candidates(file: "h5py.File", path: str, near: str = "") -> str:
     names = [*close, *(each for each in known if each not in close)][:8]
     more = f" and {len(known) - len(names)} more" if len(known) > len(names) else ""
     there = f"Datasets: {', '.join(known[each] for each in names)}{more}" if known else f"{path} has no datasets"
-    others = elsewhere(file)[:3]
-    return f"{there}; it links to other files, to be named themselves: {', '.join(others)}" if others else there
+    others = elsewhere(file, path)[:3]
+    return f"It links to other files, where its data may be: name {', '.join(others)}. {there}" if others else there
 
 
 # -- what is in it -----------------------------------------------------------------------------------------------------
@@ -177,7 +185,9 @@ def check_values(held: "h5py.Dataset", name: str, group: "h5py.Group | None" = N
     check(held, name)
     packed = [each for each in ("scale_factor", "add_offset", "_Unsigned") if each in held.attrs]
     packed += [each for each in ("_FillValue", "missing_value") if each in held.attrs and held.dtype.kind in "iu"]
-    factors = ("scaling_factor", f"{held.name.rpartition('/')[2]}_scaling_factor")
+    own = held.name.rpartition("/")[2]
+    factors = ["scaling_factor", f"{own}_scaling_factor", f"{own}_offset"]
+    factors += ["offset"] if group and nexus.is_data(group) and own != "offset" else []
     packed += [each for each in factors if group and group.id.links.exists(each.encode())]
     if packed:
         raise UserError(f"{name} is packed ({', '.join(packed)}), and its numbers are not its values: open it with "
@@ -213,8 +223,27 @@ def storage(held: "h5py.Dataset") -> str:
     if held.is_virtual:
         return f"HDF5, virtual, of {len(held.virtual_sources()):,} parts"
     chunks = f"chunks of {times(held.chunks)}" if held.chunks else "contiguous"
-    packed = f"compression {held.compression}" if held.compression else "not compressed"
-    return f"HDF5, {chunks}, {packed}, {size(held.id.get_storage_size())} on disk"
+    return f"HDF5, {chunks}, {packing(held)}, {size(held.id.get_storage_size())} on disk"
+
+
+def packing(held: "h5py.Dataset") -> str:
+    """How it is compressed, by the filter's own name where h5py has none for it."""
+    filters = held.id.get_create_plist()
+    labels = [filters.get_filter(i)[3].decode(errors="replace") for i in range(filters.get_nfilters())]
+    names = [re.split("[;,\0]", each)[0] for each in labels if each not in ("shuffle", "fletcher32")]
+    known = held.compression if held.compression in ("gzip", "lzf", "szip") else " and ".join(names)
+    return f"compression {known}" if known else "not compressed"
+
+
+def unwritten(held: "h5py.Dataset") -> tuple[str, ...]:
+    """A note on chunks that HDF5 makes up, as it has only what was declared of them."""
+    if not held.chunks or 0 in held.shape:
+        return ()
+    total = math.prod(-(-n // chunk) for n, chunk in zip(held.shape, held.chunks, strict=True))
+    missing = total - held.id.get_num_chunks()
+    if missing <= 0:
+        return ()
+    return (f"{missing:,} of {total:,} chunks were never written: they read as {str(held.fillvalue)[:20]}",)
 
 
 def values(file: "h5py.File", where: str, name: str) -> tuple[tuple[int, ...], Callable[[], np.ndarray]] | None:
@@ -224,7 +253,8 @@ def values(file: "h5py.File", where: str, name: str) -> tuple[tuple[int, ...], C
     held = found(file, name, where)
     if isinstance(held, h5py.Dataset):
         check_values(held, f"{where}:{name}")
-        return held.shape, lambda: np.asarray(reader(held, f"{where}:{name}")(()))
+        kind = np.float64 if " since " in nexus.unit(held) and held.dtype.kind in "iu" else None  # times are no classes
+        return held.shape, lambda: np.asarray(reader(held, f"{where}:{name}")(()), kind)
     place, _, attribute = name.rpartition("@")
     owner = found(file, place, where) if attribute != name else None
     if owner is None or attribute not in owner.attrs:
@@ -235,16 +265,21 @@ def values(file: "h5py.File", where: str, name: str) -> tuple[tuple[int, ...], C
 
 class Own(Mapping):
     """What a file says of each row, read when it is asked for: by the path of a dataset, by /path@attribute, or by the
-    name of the axis of the rows. The file may be closed by then."""
+    name of the axis of the rows. The file may be closed by then. apart: the paths of the pictures' axes."""
 
-    def __init__(self, path: str, n: int, data: str, axis: Axis) -> None:
-        self.path, self.n, self.data, self.axis = path, n, data, axis
+    def __init__(self, path: str, n: int, data: str, axis: Axis, apart: tuple[str, ...] = ()) -> None:
+        self.path, self.n, self.data, self.axis, self.apart = path, n, data, axis, apart
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """(n,) or (n, columns). Raises UserError for what is the same for all rows, or of another length."""
+        """(n,) or (n, columns). Raises UserError for what is the same for all rows, of another length, or an axis of
+        the pictures."""
         if name == self.axis.name and self.axis.values:
             return np.array(self.axis.values)
+        if "@" in name and nexus.is_structure(name.rpartition("@")[2]):
+            raise KeyError(name)
         with file_of(self.path) as file, said(self.path):
+            if found(file, name, self.path) in [file[each] for each in self.apart]:
+                raise UserError(f"{self.path}:{name} is an axis of the pictures: it says nothing of each row")
             if held := values(file, self.path, name):
                 shape, read = held
                 if shape in ((), (1,)) and self.n > 1:
@@ -257,8 +292,10 @@ class Own(Mapping):
 
     def __iter__(self) -> Iterator[str]:
         with file_of(self.path) as file, said(self.path):
-            data = file[self.data]
-            names = gathered(file, lambda each: [] if each == data else of_rows(each, self.n))
+            others = [file[each] for each in (self.data, *self.apart)]
+            strange = nexus.other_entries(file, self.data)
+            within = gathered(file, lambda each: [] if each in others else of_rows(each, self.n))
+            names = [each for each in within if not each.startswith(strange)]
         return iter([self.axis.name, *names] if self.axis.values else names)
 
     def __len__(self) -> int:
@@ -269,7 +306,8 @@ def of_rows(each: Any, n: int) -> list[str]:
     """The names under which a dataset or group may say something of each of n rows."""
     import h5py
 
-    names = [f"{each.name}@{name}" for name in each.attrs if each.attrs.get_id(name).shape == (n,)]
+    told = [name for name in each.attrs if not nexus.is_structure(name)]
+    names = [f"{each.name}@{name}" for name in told if each.attrs.get_id(name).shape == (n,)]
     if not isinstance(each, h5py.Dataset) or not each.shape or each.shape[0] != n:
         return names
     narrow = len(each.shape) == 1 or (len(each.shape) == 2 and each.shape[1] <= FEW)

@@ -16,6 +16,8 @@ from ludus.errors import UserError
 if TYPE_CHECKING:
     import h5py
 
+STRUCTURE = ("axes", "signal", "auxiliary_signals", "default", "NX_class", "DIMENSION_LIST", "REFERENCE_LIST", "CLASS",
+             "NAME", "_Netcdf4Coordinates")  # fmt: skip  (what NeXus and netCDF say of how a file is made)
 NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 
 
@@ -142,12 +144,46 @@ def axes(group: "h5py.Group | None", dataset: "h5py.Dataset", where: str) -> tup
 
     Raises UserError for an axis that is neither as long as the data, nor one longer (the edges of their bins).
     """
-    found = {} if group is None else by_name(group, dataset) or by_number(group, dataset)
-    found = found or by_scale(dataset)
+    found = placed(group, dataset)
     if not any(found.values()):
         return ()
     lengths = enumerate(dataset.shape)
     return tuple(axis(*found[i], length, where) if i in found else UNNAMED for i, length in lengths)
+
+
+def placed(group: "h5py.Group | None", dataset: "h5py.Dataset") -> dict[int, tuple[str, Any]]:
+    """Name and dataset of the axis of each dimension, as far as they are known."""
+    found = {} if group is None else by_name(group, dataset) or by_number(group, dataset)
+    return found or by_scale(dataset)
+
+
+def apart(group: "h5py.Group | None", dataset: "h5py.Dataset", along: int) -> tuple[str, ...]:
+    """The paths of what runs along other dimensions than this one, and so says nothing of its steps."""
+    import h5py
+
+    found = [each for i, (_, each) in placed(group, dataset).items() if i != along]
+    if group is not None:
+        held = members(group)
+        found += [held.get(name) for name, dims in indices(group).items() if along not in dims]
+    return tuple(each.name for each in found if isinstance(each, h5py.Dataset) and each.name)
+
+
+def indices(group: "h5py.Group") -> dict[str, list[int]]:
+    """The dimensions that NAME runs along, for each attribute NAME_indices of numbers."""
+    said = {each: texts(group.attrs[each]) for each in group.attrs if each.endswith("_indices")}
+    return {name.removesuffix("_indices"): [int(i) for i in along] for name, along in said.items()
+            if all(i.strip().isdecimal() for i in along)}  # fmt: skip
+
+
+def is_structure(attribute: str) -> bool:
+    return attribute in STRUCTURE or attribute.endswith("_indices")
+
+
+def other_entries(file: "h5py.File", path: str) -> tuple[str, ...]:
+    """What the paths in all NXentry groups but its own begin with; nothing where it is in none."""
+    entries = {f"/{name}/" for name, each in members(file).items() if of_class(each, "NXentry")}
+    own = {each for each in entries if path.startswith(each)}
+    return tuple(sorted(entries - own)) if own else ()
 
 
 def frames(group: "h5py.Group | None", n: int) -> np.ndarray | None:
@@ -163,14 +199,12 @@ def frames(group: "h5py.Group | None", n: int) -> np.ndarray | None:
 
 def by_name(group: "h5py.Group", dataset: "h5py.Dataset") -> dict[int, tuple[str, Any]]:
     """Name and dataset of the axis of each dimension, where `axes` or `NAME_indices` say so."""
-    held, found = members(group), {}
-    indices = [each for each in group.attrs if each.endswith("_indices")]
-    said = {each.removesuffix("_indices"): texts(group.attrs[each]) for each in indices}
+    held, said, found = members(group), indices(group), {}
     listed = group.attrs.get("axes", dataset.attrs.get("axes"))
     names = list(said) if listed is None else texts(listed)
     for i, name in enumerate(names):
         along = said.get(name, [i])
-        place = int(along[0]) if len(along) == 1 else i
+        place = along[0] if len(along) == 1 else i
         if name not in ("", ".") and (listed is not None or len(along) == 1) and 0 <= place < len(dataset.shape):
             found.setdefault(place, (name, held.get(name)))
     return found

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -105,18 +106,21 @@ def gathered(within: "h5py.Group", of: Callable[[Any], list]) -> list:
     return found
 
 
-def elsewhere(file: "h5py.File") -> list[str]:
-    """The other files that links lead to."""
+def elsewhere(file: "h5py.File", where: str) -> list[str]:
+    """What links lead to in other files, as the user may name it; files that differ by a number are one pattern."""
     import h5py
 
-    names: dict[str, None] = {}
+    names: dict[str, set[str]] = {}
 
     def note(_: str, link: Any) -> None:
         if isinstance(link, h5py.ExternalLink):
-            names[link.filename] = None
+            path = os.path.join(os.path.dirname(where), link.filename)
+            stem, ending = os.path.splitext(path)
+            many = re.sub(r"[0-9]+(?=[^0-9/]*$)", "*", stem)
+            names.setdefault(f"{many}{ending}:{link.path}", set()).add(f"{path}:{link.path}")
 
     file.visititems_links(note)
-    return list(names)
+    return [shlex.quote(many if len(each) > 1 else each.pop()) for many, each in names.items()]
 
 
 def check(dataset: "h5py.Dataset", name: str, done: dict | None = None) -> None:

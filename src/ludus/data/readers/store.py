@@ -114,6 +114,8 @@ def plain(kept: Any, name: str) -> np.dtype:
             letter, width = TEXTS[kept["name"]]
             return np.dtype(f"{letter}{whole([kept['configuration']['length_bytes']])[0] // width}")
     shown = json.dumps(kept)[:60]
+    if "datetime" in shown or (isinstance(kept, str) and kept[1:2] == "M"):
+        raise UserError(f"{name} holds times ({shown}): it is not opened, convert them to seconds, as floats")
     raise UserError(f"{name} has the type {shown}, neither plain numbers nor text of a fixed length: it is not opened, "
                     f"as objects may be pickled; save it as numbers")  # fmt: skip
 
@@ -156,9 +158,8 @@ def is_nan(fill: Any) -> bool:
     return False
 
 
-def stored(array: Array) -> tuple[int, int]:
-    """How many chunks are there, and their bytes. Raises UserError for a link."""
-    count = total = 0
+def files(array: Array) -> Iterator[os.DirEntry]:
+    """The files of its chunks. Raises UserError for a link."""
     folders = [array.folder]
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -168,5 +169,39 @@ def stored(array: Array) -> tuple[int, int]:
                 elif not each.is_file(follow_symlinks=False):
                     raise UserError(f"{array.name} holds a link ({each.path}), which is refused: put the file there")
                 elif CHUNK.fullmatch(each.name):
-                    count, total = count + 1, total + each.stat(follow_symlinks=False).st_size
-    return count, total
+                    yield each
+
+
+def stored(array: Array) -> tuple[int, int]:
+    """How many files of chunks are there, and their bytes. Raises UserError for a link."""
+    sizes = [each.stat(follow_symlinks=False).st_size for each in files(array)]
+    return len(sizes), sum(sizes)
+
+
+def inner(array: Array) -> tuple[int, int] | None:
+    """How many chunks within shards are missing, and of how many: by the index of each shard, with the place and the
+    length of each chunk in it, 2⁶⁴ - 1 for one that is not there. Nothing where there are no shards, or the index is of
+    another kind."""
+    each = array.codecs[0] if len(array.codecs) == 1 and isinstance(array.codecs[0], dict) else {}
+    told = each.get("configuration") if each.get("name") == "sharding_indexed" else None
+    with contextlib.suppress(KeyError, TypeError, ValueError, ZeroDivisionError, OSError):
+        small = whole(told["chunk_shape"])
+        n = math.prod(big // part for big, part in zip(array.chunks, small, strict=True))
+        names = [codec["name"] for codec in told["index_codecs"]]
+        if names not in (["bytes"], ["bytes", "crc32c"]) or told["index_codecs"][0]["configuration"]["endian"] == "big":
+            return None
+        start, check = told.get("index_location") == "start", 4 * (len(names) - 1)
+        there = sum(indexed(file.path, n, None if start else check) for file in files(array))
+        expected = math.prod(-(-length // part) for length, part in zip(array.shape, small, strict=True))
+        return max(0, expected - there), expected
+    return None
+
+
+def indexed(path: str, n: int, after: int | None) -> int:
+    """How many of the n chunks of a shard its index has; after: bytes behind it, or it stands at the start."""
+    check_budget(path, (n,), 16)
+    with open(path, "rb") as file:
+        if after is not None:
+            file.seek(-16 * n - after, os.SEEK_END)
+        index = np.frombuffer(file.read(16 * n), "<u8").reshape(n, 2)
+    return int((index[:, 0] != 2**64 - 1).sum())

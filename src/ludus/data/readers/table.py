@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from ludus.data.condition import side_by_side
-from ludus.data.raw import Raw, check_budget, in_memory, size, times
+from ludus.data.raw import UNNAMED, Axis, Raw, check_budget, in_memory, size, times
 from ludus.errors import UserError, unknown
 
 FILES = ("file", "filename", "path", "name")  # what a column of files' names is called, the surest first
-UNKNOWN = ("", "NaN", "nan", "NA")
+UNKNOWN = ("", "NaN", "nan", "NA", "n/a", "N/A")
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}")  # that an int64 can hold
 
 
@@ -37,7 +37,10 @@ def opened(path: str, part: str = "") -> Iterator[Raw]:
     stack = [values.astype(kind).filled(np.nan) if kind.kind == "f" else values.data for values in chosen.values()]
     array = stack[0] if len(stack) == 1 else np.stack(stack, 1)
     about = f"a table of {len(columns)} columns, {size(os.path.getsize(path))}"
-    yield replace(in_memory(f"{path}:{part}" if part else path, array, about), own=columns)
+    axes = (UNNAMED, Axis(words=tuple(chosen))) if len(chosen) > 1 else ()
+    signal = UNNAMED if axes else Axis(next(iter(chosen)))
+    whole = in_memory(f"{path}:{part}" if part else path, array, about)
+    yield replace(whole, own=columns, axes=axes, signal=signal)
 
 
 def contents(path: str) -> list[str]:
@@ -118,7 +121,8 @@ def read(path: str) -> dict[str, np.ma.MaskedArray]:
 
 
 def lines_of(path: str) -> list[list[str]]:
-    """The cells of each line, all as many as the first has; between them a comma, semicolon or tab."""
+    """The cells of each line, all as many as the first has; between them a comma, semicolon or tab, or spaces as
+    NumPy writes them."""
     try:
         check_budget(f"{path} (as text)", (os.path.getsize(path),), 30, "save it as .npy")
         text = Path(path).read_text("utf-8-sig").removeprefix("# ").rstrip("\n")
@@ -126,6 +130,8 @@ def lines_of(path: str) -> list[list[str]]:
         raise UserError(f"{path} is not text in UTF-8 ({error.reason}): save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror or error})") from error
+    if by_spaces(text):
+        text = "\n".join(",".join(line.split()) for line in text.splitlines())
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
     lines: list[list[str]] = []
@@ -141,6 +147,12 @@ def lines_of(path: str) -> list[list[str]]:
     if not lines:
         raise UserError(f"{path} is empty")
     return lines
+
+
+def by_spaces(text: str) -> bool:
+    """Whether the last line is of several numbers with spaces between, and the first one has no other marks."""
+    first, last = text.partition("\n")[0], text.rpartition("\n")[2].split()
+    return not set(",;\t\"") & set(first) and len(last) > 1 and all(number(cell) is not None for cell in last)
 
 
 def typed(cells: list[str], name: str, path: str) -> np.ma.MaskedArray:

@@ -261,7 +261,8 @@ def joined(name: str, stacks: list[Stack], axes: tuple[Axis, ...], file: "tifffi
         return np.stack(found).reshape(*these.shape, *found[0].shape)
 
     held = file.filehandle.size
-    storage = f"TIFF, {len(file.pages):,} pages, {first.packed or 'not compressed'}, {size(held)} on disk"
+    pages = f"{len(file.pages):,} page{'s' * (len(file.pages) > 1)}"
+    storage = f"TIFF, {pages}, {first.packed or 'not compressed'}, {size(held)} on disk"
     groups = {each.group for each in stacks}
     return Raw(
         name, shape, first.dtype, read, storage, axes=axes, group=groups.pop() if len(groups) == 1 else 1,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from ludus.data.raw import LONG, Axis, Raw, Region, check_budget, size, times
-from ludus.data.readers.store import LAYOUT, Array, check, codecs, declared, metadata, stored
+from ludus.data.readers.store import LAYOUT, Array, check, codecs, declared, inner, metadata, stored
 from ludus.errors import UserError
 
 
@@ -25,15 +25,21 @@ def opened(path: str, part: str = "") -> Iterator[Raw]:
     array = place(path, part) if part else only(path)
     check(array)
     there, size_on_disk = stored(array)
+    expected = math.prod(-(-n // chunk) for n, chunk in zip(array.shape, array.chunks))
+    missing, of = inner(array) or (expected - there, expected)
+    note = f"{missing:,} of {of:,} chunks were never written: they read as {str(array.fill)[:20]}"
     read, beside = reader(array), neighbours(array)
-    rows = {name: each for name, each in beside.items() if each.shape == array.shape[:1] and each.dims in
-            ((), array.dims[:1])}  # fmt: skip
+
+    def along(i: int) -> Own:
+        found = {name: each for name, each in beside.items() if each.shape == array.shape[i : i + 1]}
+        return Own({name: each for name, each in found.items() if each.dims in ((), array.dims[i : i + 1])})
+
     name = str(array.attributes.get("long_name", os.path.basename(os.path.normpath(array.folder))))
     yield Raw(
-        array.name, array.shape, array.dtype, read, f"{storage(array, there)}, {size(size_on_disk)} on disk",
+        array.name, array.shape, array.dtype, read, f"{storage(array)}, {size(size_on_disk)} on disk",
         array.chunks[0] if array.chunks else 1, array.chunks, size_on_disk,
         axes=tuple(axis(dim, n, beside.get(dim)) for dim, n in zip(array.dims, array.shape)),
-        signal=Axis(name, unit(array)), own=Own(rows),
+        signal=Axis(name, unit(array)), own=along(0), along=along, notes=(note,) * (missing > 0),
     )  # fmt: skip
 
 
@@ -137,14 +143,12 @@ def reader(array: Array) -> Callable[[Region], np.ndarray]:
     return read
 
 
-def storage(array: Array, there: int) -> str:
-    """How it is stored, in so many chunks. Those that are missing are said, as they are read as the fill value."""
-    expected = math.prod(-(-n // chunk) for n, chunk in zip(array.shape, array.chunks))
+def storage(array: Array) -> str:
+    """How it is stored."""
     names = dict.fromkeys(each.removeprefix("numcodecs.") for each in codecs(array.codecs, array.name))
     pieces = f"{'shards' if 'sharding_indexed' in names else 'chunks'} of {times(array.chunks)}"
     packed = " and ".join(each for each in names if each not in LAYOUT) or "not compressed"
-    missing = f", {expected - there:,} of {expected:,} missing and read as {str(array.fill)[:20]}"
-    return f"Zarr {array.format}, {pieces}{missing * (there < expected)}, {packed}"
+    return f"Zarr {array.format}, {pieces}, {packed}"
 
 
 # -- what stands beside it ---------------------------------------------------------------------------------------------
@@ -191,7 +195,8 @@ class Own(Mapping):
         self.held = held
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return values(self.held[name])
+        held, found = self.held[name], values(self.held[name])
+        return found.astype(np.float64) if " since " in unit(held) and found.dtype.kind in "iu" else found  # times
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.held)
