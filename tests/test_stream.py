@@ -16,13 +16,14 @@ import torch
 import ludus
 from ludus import evaluate, session
 from ludus import recipe as recipes
-from ludus.data import inspect, load, rates, rows
+from ludus.data import inspect, load, locate, rates, rows
 from ludus.data import raw as raws
 from ludus.data.raw import Raw
 from ludus.data.sampler import Sampler
 from ludus.data.scaling import Scaling
+from ludus.data.sources import opened
 from ludus.data.stream import LOOKED_AT, Batches, Blocks, Stream, blocks_of, memory_of, some_of
-from ludus.errors import Interrupted, UserError
+from ludus.errors import Interrupted, Lost, UserError
 from ludus.runs import store
 from ludus.trainer import Callback
 
@@ -271,7 +272,7 @@ def test_an_error_of_the_thread_is_the_trainers_in_one_line():
     with pytest.raises(UserError) as caught:
         stream.take(order[40:45])
     text = str(caught.value)
-    assert text.startswith("the source cannot be read any more (filter returned failure); the last checkpoint")
+    assert text.startswith("the source cannot be read any more (filter returned failure): once it is as it was")
     assert "\n" not in text
     assert np.array_equal(stream.take(order[40:45])[:, 0], order[40:45])  # it was once
     stream.close()
@@ -294,13 +295,35 @@ def test_a_file_that_vanishes_ends_the_run_and_leaves_its_checkpoint(here, monke
         return trainer
 
     monkeypatch.setattr(session, "trainer_of", made)
-    settings = {"snapshot.count": 0, "doctor.mode": "off", "data.memory": SMALL, "checkpoint.seconds": 0.0}
-    with pytest.raises(UserError, match=r"x.h5:/x cannot be read any more \(Stale file handle\); the last checkpoint"):
-        ludus.train("gan", "x.h5:/x", network="mlp", run="run", steps=30, batch=16, settings=settings)
-    kept = store.load("run").turn
-    assert 5 <= kept < 20
+    settings = {"snapshot.count": 0, "doctor.mode": "off", "data.memory": SMALL}
+
+    def train(run):
+        return ludus.train("gan", "x.h5:/x", network="mlp", run=run, steps=30, batch=16, settings=settings)
+
+    with pytest.raises(UserError, match=r"x.h5:/x cannot be read any more \(Stale file handle\): once it is as it was"):
+        train("run")
+    assert 5 <= store.load("run").turn < 20  # the last turn, without a save of the clock's
     monkeypatch.setattr(session, "trainer_of", make)
     assert ludus.resume("run").turn == 30
+    train("whole")
+    ended, whole = store.load("run").tensors, store.load("whole").tensors
+    assert all(np.array_equal(ended[name], whole[name]) for name in whole)
+
+
+def test_a_file_that_changes_is_not_trained_on(here):
+    path = "numbers.npy"
+    np.save(path, np.arange(200.0)[:, None])
+    source = locate.parse(path)
+    stream = Stream(
+        path, lambda: opened(source), np.arange(200), Blocks(4, 20), (1,), lambda block, out: np.copyto(out, block),
+        stamp=lambda: locate.stamp(source),
+    )  # fmt: skip
+    order = stream.order(0)
+    stream.take(order[:10])
+    np.save(path, np.arange(200.0)[::-1, None])
+    with pytest.raises(Lost, match=r"numbers.npy cannot be read any more \(it has changed meanwhile\)"):
+        stream.take(order[10:80])
+    stream.close()
 
 
 def test_memory_in_words(monkeypatch):

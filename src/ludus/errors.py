@@ -16,6 +16,10 @@ class UserError(LudusError):
     exit_code = 2
 
 
+class Lost(UserError):
+    """Data that can be read no longer, in the middle of a run: its state is saved."""
+
+
 class Diverged(LudusError):
     """A loss or a parameter became NaN or infinite."""
 

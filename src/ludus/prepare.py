@@ -1,11 +1,9 @@
 """A copy of data that trains fast: cut, cropped, binned and cast once, in one piece on the disk, axes and all."""
 
 import math
-import os
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +14,6 @@ from ludus.callbacks.signals import interrupting
 from ludus.data import locate, smaller
 from ludus.data.condition import columns_of, side_by_side
 from ludus.data.cuts import Cuts, cut
-from ludus.data.locate import Source
 from ludus.data.raw import BLOCK, Raw, check_budget, size, times
 from ludus.data.rows import frames_of
 from ludus.data.sources import check_numbers, opened
@@ -79,7 +76,7 @@ def prepare(source: str, out: Path, job: Job = Job(), condition: str | None = No
         given = None if labels is None else stored(conditions_of(raw, labels), raw.shape[0])
         told = words(source, out, job, condition)
         row = math.prod(raw.shape[1:]) * dtype.itemsize + 48 + (0 if given is None else given.nbytes // len(given))
-        sources = {each.text: seen(each) for each in (place, labels) if each}
+        sources = {each.text: locate.stamp(each) for each in (place, labels) if each}
 
         def lay_out(file: "h5py.File", rows: np.ndarray | None = None) -> None:
             file.attrs["sources"] = list(sources.values())
@@ -115,15 +112,6 @@ def words(source: str, out: Path, job: Job, condition: str | None) -> str:
     given = {key: value for key, value in options.items() if value != getattr(Job, key, None)}
     flags = [part for key, value in given.items() for part in (f"--{key.replace('_', '-')}", str(value))]
     return shlex.join(["ludus", "prepare", source, *flags])
-
-
-def seen(place: Source) -> str:
-    """What tells whether a file, or one of several, has changed meanwhile."""
-    digest = sha256()
-    for path in locate.members(place.path)[1] if place.kind == "files" else [place.path] * place.is_file:
-        found = os.stat(path)
-        digest.update(f"{os.path.realpath(path)}, {found.st_size} bytes, {found.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
 
 
 def stored(found: Raw, n: int) -> np.ndarray:

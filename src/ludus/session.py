@@ -38,7 +38,7 @@ from ludus.data.sampler import Sampler
 from ludus.data.told import rows_with
 from ludus.doctor.findings import findings
 from ludus.doctor.watch import Doctor
-from ludus.errors import Diverged, Interrupted, UserError
+from ludus.errors import Diverged, Interrupted, Lost, UserError
 from ludus.figures.plane import drawable, plane
 from ludus.game import Batch, Encodes, Game, Labels, Recognises
 from ludus.inference import labels
@@ -213,6 +213,9 @@ def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | N
             with stopping(trainer), contextlib.closing(trainer.sampler):
                 trainer.run()
             break
+        except Lost:  # before anybody had moved in that turn
+            next(each for each in trainer.callbacks if isinstance(each, Checkpoint)).save(trainer)
+            raise
         except Diverged as error:
             if recipe.get("rollbacks", 0):
                 _note(path, {"turn": trainer.turn, "event": str(error), "diverged": True})

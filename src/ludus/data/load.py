@@ -141,7 +141,8 @@ def load(
         notes.append(f"larger than the memory of {size(most)}: {blocks}; {len(x):,} of {len(train):,} training rows "
                      f"and {len(held_out_x):,} of {len(held):,} held out are looked at")  # fmt: skip
         again = partial(reading, place, source, "the array", n, seed, download, cuts)
-        stream = Stream(raw.name, again, train, blocks, form.shape, partial(arrived, form, mend), c)
+        stamp = str if place is None else partial(locate.stamp, place)
+        stream = Stream(raw.name, again, train, blocks, form.shape, partial(arrived, form, mend), c, stamp)
         if c is not None:
             c, held_out_c = c[np.searchsorted(train, kept[0])], held_out_c[np.searchsorted(held, kept[1])]
     return Data(x, c, held_out_x, held_out_c, form, fingerprint, held_out_hash, notes, pixels, kept[0], stream)

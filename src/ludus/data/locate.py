@@ -4,6 +4,7 @@ import collections
 import difflib
 import fnmatch
 import glob
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -245,6 +246,15 @@ def reads(source: Source, path: str | os.PathLike) -> bool:
         below = os.path.relpath(os.path.realpath(path), os.path.realpath(top))
         return bool(kind_of(below)) and fits(below.split(os.sep), pattern)
     return os.path.exists(path) and os.path.samefile(source.path, path)
+
+
+def stamp(source: Source) -> str:
+    """What tells whether a file, or one of several, has changed meanwhile."""
+    digest = hashlib.sha256()
+    for path in members(source.path)[1] if source.kind == "files" else [source.path] * source.is_file:
+        found = os.stat(path)
+        digest.update(f"{os.path.realpath(path)}, {found.st_size} bytes, {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def missing(path: str) -> UserError:

@@ -73,8 +73,8 @@ class Sampler:
         rows = self.order[self.position : self.position + step]
         if self.known is not None:
             rows = torch.cat([self.again[self.position // step], rows])
-        self.position += step
         x = self.x[rows] if self.stream is None else self._read(rows)
+        self.position += step  # not before: where reading fails, nothing has happened
         return Batch(binarised(x) if self.binarise else x, None if self.c is None else self.c[rows])
 
     def _read(self, rows: Tensor) -> Tensor:

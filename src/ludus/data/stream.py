@@ -14,7 +14,7 @@ import numpy as np
 from ludus.data import raw as raws
 from ludus.data.form import CACHED
 from ludus.data.raw import Raw, size
-from ludus.errors import UserError
+from ludus.errors import Lost, UserError
 
 WINDOW = 1 << 30  # bytes of a window at most, whatever the memory: the first batch waits for one
 PIECE = 4 << 20  # bytes of a block, where a window has room for MIXED of them
@@ -118,7 +118,7 @@ class Stream:
         name: of the source.    source: opens it, as a context manager of a Raw; once rows are asked for.
         rows: the numbers of the training rows in the source, ascending.    blocks: how they are read.
         shape: of a row, as the network has it.    arrived: writes the source's rows into such, float32.
-        c: (n, K), the condition of each row, or None.
+        c: (n, K), the condition of each row, or None.    stamp: tells whether the source has changed since.
     """
 
     def __init__(
@@ -130,9 +130,11 @@ class Stream:
         shape: tuple[int, ...],
         arrived: Callable[[np.ndarray, np.ndarray], object],
         c: np.ndarray | None = None,
+        stamp: Callable[[], str] = str,
     ):
         self.name, self.source, self.rows, self.blocks, self.shape = name, source, rows, blocks, shape
         self.arrived, self.c, self.batches = arrived, c, Batches(shape)
+        self.stamp, self.begun = stamp, stamp()
         self.held, counts = np.unique(rows // blocks.rows, return_counts=True)  # the blocks that hold training rows
         self.first = np.concatenate([[0], np.cumsum(counts)])  # of the rows of each
         self.now: Window | None = None
@@ -164,7 +166,7 @@ class Stream:
     def take(self, rows: np.ndarray) -> np.ndarray:
         """These rows, which follow one another in the epoch's order, as the network has them, float32.
 
-        Raises UserError where the source cannot be read any more.
+        Raises Lost where the source cannot be read any more, or has changed.
         """
         held = np.searchsorted(self.first, rows, "right") - 1
         within, which = self.rows[rows] - self.held[held] * self.blocks.rows, self.window_of[held]
@@ -227,13 +229,13 @@ class Stream:
                 start = int(self.held[b]) * self.blocks.rows
                 n = min(self.blocks.rows, self.raw.shape[0] - start)
                 values[j * self.blocks.rows :][:n] = self.raw.rows(start, start + n)
+            if self.stamp() != self.begun:
+                raise UserError("it has changed meanwhile")
             return Window(place, held, values, buffer)
-        except UserError:
-            raise
         except Exception as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{self.name} cannot be read any more ({why}); the last checkpoint is kept, `ludus resume` "
-                            "goes on from it") from error  # fmt: skip
+            raise Lost(f"{self.name} cannot be read any more ({why}): once it is as it was, `ludus resume` goes on "
+                       "from the last turn") from error  # fmt: skip
 
 
 class Batches:
