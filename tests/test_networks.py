@@ -12,7 +12,7 @@ from torch import nn
 from ludus.errors import UserError
 from ludus.networks.check import batch_norm, check_roles, check_rows_alone
 from ludus.networks.heads import Deviation, Discrimination, logits
-from ludus.networks.layers import REFERENCE, Crop, VirtualNorm, given, known
+from ludus.networks.layers import REFERENCE, Crop, Dropout, VirtualNorm, given, known
 from ludus.networks.priors import Gaussian, Uniform
 
 NETWORKS = ["mlp", "small", "dcgan", "resnet"]
@@ -611,3 +611,31 @@ def test_the_check_leaves_no_trace(name, condition):
     assert [m.training for m in [*generator.modules(), *discriminator.modules()]] == modes
     assert all(torch.equal(a, b) for a, b in zip(generator.buffers(), buffers))
     assert all(p.grad is None for p in generator.parameters())
+
+
+def test_dropout_is_what_its_paper_says():
+    layer, x = Dropout(0.3), torch.linspace(1, 2, 250_000, dtype=torch.float64).view(50, 8, 25, 25)
+    x = x.to(memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    y = layer(x)
+    kept, n = y != 0, x.numel()
+    assert abs(kept.double().mean() - 0.7) < 4 * math.sqrt(0.21 / n) + 2**-16
+    assert torch.allclose(y[kept], x[kept] / 0.7, rtol=2**-15)
+    assert y.stride() == x.stride()
+    flat = kept.permute(0, 2, 3, 1).reshape(-1).double() - 0.7  # as the words lie in memory
+    for lag in (1, 2, 3, 4, 8, 200):  # neighbours of one word, and of the next
+        assert abs((flat[lag:] * flat[:-lag]).mean()) < 4.5 * 0.21 / math.sqrt(n)
+    torch.manual_seed(0)
+    assert torch.equal(layer(x), y)
+    assert torch.equal(layer.eval()(x), x)
+    assert torch.equal(Dropout(0.0).train()(x), x)
+
+
+def test_dropout_has_the_gradient_of_its_mask():
+    x = torch.rand(3, 2, 5, 5, dtype=torch.float64, requires_grad=True)
+    torch.manual_seed(1)
+    y = Dropout(0.5)(x)
+    (slope,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    assert torch.allclose(slope, torch.where(y != 0, 2 * y * 2, 0.0))
+    (second,) = torch.autograd.grad(slope.sum(), x)
+    assert torch.allclose(second, torch.where(y != 0, 8.0, 0.0).to(second))

@@ -9,6 +9,7 @@ from ludus.errors import UserError, unknown
 from ludus.networks.heads import head, logits
 from ludus.networks.layers import (
     Crop,
+    Dropout,
     Trunk,
     VirtualNorm,
     WithReference,
@@ -117,10 +118,10 @@ class DcganDiscriminator(nn.Module):
         width = second * halved(height, 2) * halved(length, 2)
         rest = nn.Sequential(
             nn.LeakyReLU(0.3),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv2d(first, second, 5, stride=2, padding=2),
             nn.LeakyReLU(0.3),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Flatten(),
         )
         self.features = Trunk(nn.Conv2d(channels, first, 5, stride=2, padding=2), rest, condition, width)
