@@ -517,11 +517,9 @@ def test_a_job_that_is_stopped_says_how_it_goes_on(here, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         yield 10, self.rows(10, 20)
 
-    monkeypatch.setattr(Raw, "blocks", asked)
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="the same command goes on"):
+        patch.setattr(Raw, "blocks", asked)
         prepare("x.npy", Path("x.h5"), job)
-    monkeypatch.undo()
-    os.chdir(here)
     refused("is of another job", "--bin 2", call=prepare, args=("x.npy", Path("x.h5"), Job(bin="4")))
     assert done("x.h5.partial") == 10
     np.save("x.npy", np.load("x.npy"))  # another file by now
@@ -541,7 +539,6 @@ def test_a_job_on_several_files_sees_that_one_has_changed(here, monkeypatch):
         patch.setattr(Raw, "blocks", stopped)
         with pytest.raises(Interrupted):
             prepare("*.npy", Path("x.h5"))
-    os.chdir(here)
     os.utime("1.npy", (1, 1))
     text = refused("*.npy has changed since", "remove", call=prepare, args=("*.npy", Path("x.h5")))
     assert "{" not in text
