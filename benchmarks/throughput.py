@@ -14,6 +14,7 @@ PyTorch, in each one's time; of wgan_gp it cannot count them. Writes benchmarks/
 
 import argparse
 import datetime
+import importlib
 import json
 import os
 import platform
@@ -85,7 +86,7 @@ def operations(plain: str, images: np.ndarray) -> float | None:
         return None
     from torch.utils.flop_counter import FlopCounterMode
 
-    turns = __import__(plain).begin(images)
+    turns = importlib.import_module(plain).begin(images)
     with FlopCounterMode(display=False) as counted:
         turns(5)
     return counted.get_total_flops() / 5

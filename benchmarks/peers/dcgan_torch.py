@@ -1,7 +1,7 @@
 """The practical's DCGAN as a plain PyTorch loop, the way the PyTorch tutorial "DCGAN" writes it."""
 
 import torch
-from protocol import BATCH, serve
+from protocol import BATCH, endless, serve
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -34,16 +34,11 @@ def begin(images):
     criterion = nn.BCEWithLogitsLoss()
     optimizerD = torch.optim.Adam(netD.parameters(), lr=1e-4)
     optimizerG = torch.optim.Adam(netG.parameters(), lr=1e-4)
-    batches = iter(loader)
+    batches, log = endless(loader), []
 
     def turns(k):
-        nonlocal batches
         for _ in range(k):
-            try:
-                (data,) = next(batches)
-            except StopIteration:
-                batches = iter(loader)
-                (data,) = next(batches)
+            (data,) = next(batches)
             netD.zero_grad()
             label = torch.full((len(data),), 1.0)
             output = netD(data).view(-1)
@@ -68,7 +63,6 @@ def begin(images):
             optimizerG.step()
             log.append((errD.item(), errG.item(), D_x, D_G_z1, D_G_z2))
 
-    log = []
     return turns
 
 

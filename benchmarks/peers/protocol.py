@@ -8,6 +8,12 @@ import numpy as np
 BATCH = 256
 
 
+def endless(loader):
+    """Its batches, epoch after epoch."""
+    while True:
+        yield from loader
+
+
 def serve(begin):
     """begin(images uint8 (n, 28, 28)) -> turns(k), which plays k turns of BATCH images each.
 

@@ -1,7 +1,7 @@
 """A VAE as a plain PyTorch loop, the way PyTorch's example "vae" writes it, with pythae's networks and loss."""
 
 import torch
-from protocol import BATCH, serve
+from protocol import BATCH, endless, serve
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -27,16 +27,11 @@ def begin(images):
     loader = DataLoader(TensorDataset(x), batch_size=BATCH, shuffle=True, drop_last=True)
     model = VAE()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    batches, log = iter(loader), []
+    batches, log = endless(loader), []
 
     def turns(k):
-        nonlocal batches
         for _ in range(k):
-            try:
-                (data,) = next(batches)
-            except StopIteration:
-                batches = iter(loader)
-                (data,) = next(batches)
+            (data,) = next(batches)
             optimizer.zero_grad()
             recon, mu, logvar = model(data)
             square = 0.5 * ((recon - data.view(-1, 784)) ** 2).sum(1)

@@ -5,7 +5,7 @@ A turn is one move of the critic; the generator moves on every fifth.
 
 import torch
 from dcgan_torch import LATENT, discriminator, generator
-from protocol import BATCH, serve
+from protocol import BATCH, endless, serve
 from torch.utils.data import DataLoader, TensorDataset
 
 
@@ -26,16 +26,12 @@ def begin(images):
     netG, netD = generator(), discriminator()
     optimizerD = torch.optim.Adam(netD.parameters(), lr=1e-4, betas=(0.5, 0.9))
     optimizerG = torch.optim.Adam(netG.parameters(), lr=1e-4, betas=(0.5, 0.9))
-    batches, done, log = iter(loader), 0, []
+    batches, done, log = endless(loader), 0, []
 
     def turns(k):
-        nonlocal batches, done
+        nonlocal done
         for _ in range(k):
-            try:
-                (data,) = next(batches)
-            except StopIteration:
-                batches = iter(loader)
-                (data,) = next(batches)
+            (data,) = next(batches)
             for p in netD.parameters():
                 p.requires_grad = True
             netD.zero_grad()

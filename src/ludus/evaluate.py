@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from ludus import figures, seeds, session, simulate
 from ludus.data import layout, locate
 from ludus.data.load import Data
+from ludus.data.rows import highest
 from ludus.data.sampler import binarised
 from ludus.data.sources import array
 from ludus.data.told import conditions_of
@@ -150,7 +151,7 @@ def _rows(run: "Run", against: Any, condition: Any) -> tuple[Any, Any]:
     if section.get("nan") == "drop":
         why["with values that are not finite"] = ~np.isfinite(seen).all(1)
     if weakest is not None:
-        why[f"without a value above {weakest:g}"] = ~(np.where(np.isfinite(seen), seen, -np.inf).max(1) > weakest)
+        why[f"without a value above {weakest:g}"] = highest(seen) <= weakest
     kept = np.ones(len(x), bool)
     for what, bad in why.items():
         say(f"{against}: {bad.sum():,} of {len(x):,} rows {what} are not compared with")

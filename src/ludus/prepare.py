@@ -15,7 +15,7 @@ from ludus.data import locate, smaller
 from ludus.data.condition import columns_of, side_by_side
 from ludus.data.cuts import Cuts, cut
 from ludus.data.raw import BLOCK, Raw, check_budget, size, times
-from ludus.data.rows import frames_of
+from ludus.data.rows import frames_of, highest
 from ludus.data.sources import check_numbers, opened
 from ludus.data.told import conditions_of
 from ludus.data.write import add_axis, as_text, nxdata
@@ -180,8 +180,7 @@ def _fill(file: "h5py.File", raw: Raw, weakest: float | None) -> np.ndarray:
             done = start + len(block)
             numbers = np.arange(start, start + len(block))
             if weakest is not None:
-                finite = np.where(np.isfinite(block), block, -np.inf) if block.dtype.kind == "f" else block
-                strong = finite.reshape(len(block), -1).max(1) > weakest
+                strong = highest(block) > weakest
                 numbers, block = numbers[strong], block[strong]
             end = kept + len(block)
             data[kept:end], rows[kept:end] = smaller.cast(block, data.dtype, raw.name, numbers), numbers

@@ -83,12 +83,8 @@ def tiles(raw: Raw, text: str, channels: str = "auto") -> Raw:
     together, and their own axes begin at 0. Where the middle of each lies in its frame is a condition: :row and
     :column, or the names of the axes. Raises UserError for tiles that are larger than a frame.
     """
-    high, wide = two(text, "tiles")
-    raw, i, j = frames(raw, channels)
+    raw, both, (i, j), (high, wide) = pieces(raw, text, "tiles", channels)
     height, width = raw.shape[i], raw.shape[j]
-    if high > height or wide > width:
-        raise UserError(f"tiles of {high} × {wide} are larger than a frame of {raw.name}, {height} × {width}")
-    both = split(split(raw, j, wide, "column"), i, high, "row")
     per = (height // high) * (width // wide)
     along = [0, i, j + 1]
     left = [k for k in range(len(both.shape)) if k not in along]
@@ -96,6 +92,17 @@ def tiles(raw: Raw, text: str, channels: str = "auto") -> Raw:
     note = f"cut into tiles of {high} × {wide}: {height // high} × {width // wide} of each frame"
     note += left_over(height % high, width % wide)
     return replace(cut, notes=(*raw.notes, note))
+
+
+def pieces(raw: Raw, text: str, what: str, channels: str) -> tuple[Raw, Raw, tuple[int, int], tuple[int, int]]:
+    """Data as frames, and with height and width as two axes each, of pieces and of what is in them; which axes height
+    and width are, and those of a piece. Raises UserError for pieces that are larger than a frame."""
+    high, wide = two(text, what)
+    raw, i, j = frames(raw, channels)
+    if high > raw.shape[i] or wide > raw.shape[j]:
+        whole = f"a frame of {raw.name}, {raw.shape[i]} × {raw.shape[j]}"
+        raise UserError(f"{what.removesuffix('s')}s of {high} × {wide} are larger than {whole}")
+    return raw, split(split(raw, j, wide, "column"), i, high, "row"), (i, j), (high, wide)
 
 
 class Told(Mapping):

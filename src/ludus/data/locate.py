@@ -249,7 +249,7 @@ def reads(source: Source, path: str | os.PathLike) -> bool:
 
 
 def stamp(source: Source) -> str:
-    """What tells whether a file, or one of several, has changed meanwhile."""
+    """What tells whether a file, or one of several, has changed meanwhile; of a Zarr store, only its top folder."""
     digest = hashlib.sha256()
     for path in members(source.path)[1] if source.kind == "files" else [source.path] * source.is_file:
         found = os.stat(path)

@@ -97,6 +97,12 @@ def passing(raw: Raw, stop: int, n: int, what: str) -> Iterator[tuple[int, int]]
             count(end, what)
 
 
+def highest(x: np.ndarray) -> np.ndarray:
+    """The largest finite value of each row, (n,); -inf where there is none."""
+    x = np.where(np.isfinite(x), x, -np.inf) if x.dtype.kind == "f" else x
+    return x.reshape(len(x), -1).max(1)
+
+
 def extremes(survey: Survey, rows: np.ndarray, fill: float | None = None) -> np.ndarray:
     """The lowest and the highest value of these rows, (n, 2), once `fill` stands where a value is not finite."""
     found = np.stack([survey.lows[rows], survey.peaks[rows]], 1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ludus.data.cuts import frames, left_over, spans, split, two
+from ludus.data.cuts import frames, left_over, pieces, spans
 from ludus.data.raw import BLOCK, Axis, Raw, Region
 from ludus.errors import UserError, unknown
 
@@ -46,12 +46,8 @@ def bin(raw: Raw, text: str, by: str = "mean", channels: str = "auto") -> Raw:
     """
     if by not in ("mean", "sum"):
         raise unknown("way to bin", by, ("mean", "sum"))
-    high, wide = two(text, "bin")
-    raw, i, j = frames(raw, channels)
+    raw, blocks, (i, j), (high, wide) = pieces(raw, text, "bin", channels)
     height, width = raw.shape[i], raw.shape[j]
-    if high > height or wide > width:
-        raise UserError(f"bins of {high} × {wide} are larger than a picture of {raw.name}, {height} × {width}")
-    blocks = split(split(raw, j, wide, ""), i, high, "")
     shape = tuple(n for k, n in enumerate(blocks.shape) if k not in (i + 1, j + 2))
     dtype, combine = type_of(raw.dtype, by, high * wide), {"mean": mean, "sum": total}[by]
     step = math.ceil(max(1, BLOCK // (8 * math.prod(raw.shape[1:]))) / raw.chunk) * raw.chunk  # of rows, in float64
@@ -70,7 +66,7 @@ def bin(raw: Raw, text: str, by: str = "mean", channels: str = "auto") -> Raw:
 
     axes = list(raw.axes)
     for k, middles in ((i, blocks.axes[i]), (j, blocks.axes[j + 1])):
-        axes[k] = middles if raw.axes[k].values else Axis()
+        axes[k] = replace(middles, name=raw.axes[k].name) if raw.axes[k].values else Axis()
     note = f"binned {high} × {wide} pixels by their {by}{left_over(height % high, width % wide)}"
     return replace(
         raw, shape=shape, dtype=dtype, read=read, axes=tuple(axes), chunks=(), notes=(*raw.notes, note),

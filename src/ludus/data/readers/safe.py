@@ -20,13 +20,13 @@ NO_LOCKS = ("37", "38", "45", "95")  # errno of disks without locks, on Linux an
 
 
 @contextlib.contextmanager
-def said(name: str) -> Iterator[None]:
-    """What is damaged inside becomes a UserError."""
+def said(name: str, verdict: str = "is damaged: {!r}", faults: tuple[type[Exception], ...] = FAULTS) -> Iterator[None]:
+    """What is damaged inside, and so raises one of the faults, becomes a UserError."""
     try:
         yield
-    except FAULTS as error:
+    except faults as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name} is damaged: {reason!r}. Was the copy finished?") from error
+        raise UserError(f"{name} {verdict.format(reason)}. Was the copy finished?") from error
 
 
 @contextlib.contextmanager

@@ -13,13 +13,14 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ludus.data import raw as raws
 from ludus.data.raw import UNNAMED, Axis, Raw, Region, check_budget, size, times
+from ludus.data.readers import safe
 from ludus.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ FAULTS = (
 SHOWN = ("MINISBLACK", "MINISWHITE", "RGB", "MASK", "CFA", "LINEAR_RAW")  # what values are that need no other table
 ELSEWHERE = {"is_mmstack": False, "is_ndtiff": False}  # formats that would lead tifffile to other files
 LZMA = 34925
+said = partial(safe.said, verdict="cannot be read as TIFF ({})", faults=FAULTS)
 UNPACKERS = {8: zlib.decompressobj, 32946: zlib.decompressobj, LZMA: lzma.LZMADecompressor}
 
 
@@ -68,16 +70,6 @@ def file_of(path: str) -> "Iterator[tifffile.TiffFile]":
                 reason = (complaints.said or ["it has no pages"])[0]
                 raise UserError(f"{path} is damaged ({reason}). Was the copy finished?")
         yield file
-
-
-@contextlib.contextmanager
-def said(name: str) -> Iterator[None]:
-    """What is damaged becomes a UserError."""
-    try:
-        yield
-    except FAULTS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name} cannot be read as TIFF ({reason}). Was the copy finished?") from error
 
 
 @contextlib.contextmanager
