@@ -55,6 +55,27 @@ def test_errors_are_those_of_another_draw(d, sd):
     assert ratio.min() > 0.7 / 1.2 and ratio.max() < 1.5 * 1.2
 
 
+def far_away(n, seed):
+    """Rows far from 0, one of them further still, and pairs that are nearly equal."""
+    x = normal(n, 3, seed) + 1e4
+    x[0], x[1::2] = 1e6, x[::2] + 1e-5 * normal(n // 2, 3, seed)
+    return x
+
+
+@pytest.mark.parametrize("draw", [lattice, far_away, lambda n, seed: lattice(n, seed)[:, :1]])
+def test_ties_and_short_distances_are_those_of_differences(draw):
+    """Distances come from matrix products, which would decide a tie by rounding."""
+    a, b = draw(300, 0), draw(400, 1)
+    b[:30] = a[:30]
+    tie = 1e-9 * np.sqrt(a.var(0).sum())
+    apart, own_a, own_b = cdist(a, b), *(np.sort(cdist(x, x), 1) for x in (a, b))
+    inside, wide, back = apart <= own_a[:, [3]] + tie, apart <= own_a[:, [5]] + tie, apart <= own_b[:, 3] + tie
+    found = prdc(a, b, 3, 5)
+    expected = [inside.any(0).mean(), back.any(1).mean(), wide.sum() / 5 / len(b), wide.any(1).mean()]
+    assert scores(found) == pytest.approx(expected, rel=1e-12)
+    assert found.duplicates.copied == (apart <= tie).any(0).mean()
+
+
 def test_a_set_that_shrank_is_seen_by_recall_only():
     found = prdc(normal(1000, 64, 0), normal(1000, 64, 1, 0.9))
     null = prdc(normal(1000, 64, 0), normal(1000, 64, 1))
