@@ -5,10 +5,10 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "ludus"
 ROOMS = [
-    "errors", "ranges", "terminal", "game", "seeds", "play", "losses", "networks", "worlds", "data", "features",
-    "metrics", "methods", "runs", "trainer", "callbacks", "inference", "doctor", "recipe", "evaluation", "figures",
-    "report", "session", "calibrate", "simulate", "prepare", "evaluate", "run", "hub", "api", "cli", "__main__",
-    "__init__",
+    "errors", "ranges", "terminal", "memory", "game", "seeds", "play", "losses", "networks", "worlds", "data",
+    "features", "metrics", "methods", "runs", "trainer", "callbacks", "inference", "doctor", "recipe", "evaluation",
+    "figures", "report", "session", "calibrate", "simulate", "prepare", "evaluate", "run", "hub", "api", "cli",
+    "__main__", "__init__",
 ]  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from protocol import serve
 
+from ludus import memory, session
 from ludus import recipe as recipes
-from ludus import session
 
 
 def begin(images):
@@ -34,4 +34,5 @@ def begin(images):
 
 
 if __name__ == "__main__":
-    serve(begin)
+    with memory.kept():
+        serve(begin)

@@ -15,7 +15,7 @@ import safetensors.numpy
 import torch
 from torch import nn
 
-from ludus import figures, seeds
+from ludus import figures, memory, seeds
 from ludus import recipe as recipes
 from ludus.callbacks.ada import ADA
 from ludus.callbacks.annealing import Annealing
@@ -210,7 +210,7 @@ def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | N
         if event:
             _note(path, {"turn": trainer.turn, "event": f"{event}back to turn {trainer.turn:,}"})
         try:
-            with stopping(trainer), contextlib.closing(trainer.sampler):
+            with stopping(trainer), memory.kept(), contextlib.closing(trainer.sampler):
                 trainer.run()
             break
         except Lost:  # before anybody had moved in that turn
