@@ -1,9 +1,10 @@
-"""How fast `ludus simulate ins` is: accepted 20×200 pictures per second on one core and on all, and its memory.
+"""How fast worlds are simulated: pictures or points per second, with one process and with one for each core.
 
-    python benchmarks/ins_speed.py [N]
+    python benchmarks/simulators.py
 
-Writes N (20,000) pictures twice into a temporary folder, with one process and with one for each core, and prints JSON.
-On a machine with an accelerator the pictures are also computed there, in memory.
+Neutron pictures of each mode are timed as a user makes them, the whole command `ludus simulate ins` with its start and
+its file, and the peak memory of its largest process; points are drawn in memory by one process. On a machine with an
+accelerator neutron pictures are also computed there, in memory. Writes benchmarks/results/simulators.json.
 """
 
 import datetime
@@ -20,39 +21,59 @@ from pathlib import Path
 import torch
 
 from ludus.worlds.ins import Ins
+from ludus.worlds.mixtures import grid, ring, spiral
+
+RESULT = Path(__file__).parent / "results" / "simulators.json"
+PICTURES = {"practical": 20_000, "physical": 5_000, "instrument": 5_000, "published": 500}  # of each mode
+POINTS = {"ring": ring, "grid": grid, "spiral": spiral}
 
 
-def timed(n: int, processes: int, folder: str) -> tuple[float, int]:
-    """Seconds of a whole run of the command, start and all, and the peak memory of its largest process in bytes."""
-    out = str(Path(folder) / f"{processes}.h5")
-    words = [sys.executable, "-m", "ludus", "simulate", "ins", "-n", str(n), "--out", out]
-    began = time.monotonic()
-    subprocess.run([*words, "--processes", str(processes)], check=True, capture_output=True,
-                   env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
-    return time.monotonic() - began, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+def timed(mode: str, n: int, processes: int) -> tuple[float, float]:
+    """Pictures per second, and the peak memory of the largest process in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "ludus", "simulate", "ins", "-n", str(n), "--mode", mode]
+        began = time.perf_counter()
+        subprocess.run([*words, "--processes", str(processes), "--out", f"{folder}/x.h5"], check=True,
+                       capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+        seconds = time.perf_counter() - began
+    return n / seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
 
 
-def on_accelerator(n: int) -> dict:
+def on_accelerator(n: int) -> float | None:
+    """Neutron pictures per second there."""
     device = torch.accelerator.current_accelerator(check_available=True)
     if device is None:
-        return {}
+        return None
     world = Ins().to(device.type)
     world.draw(100, torch.Generator().manual_seed(0))  # warms up
     torch.accelerator.synchronize()
-    began = time.monotonic()
+    began = time.perf_counter()
     world.draw(n, torch.Generator().manual_seed(1))
-    return {"accelerator": str(device), "pictures/s there": round(n / (time.monotonic() - began))}
+    return n / (time.perf_counter() - began)
+
+
+def points(world, n: int = 1_000_000) -> float:
+    generator = torch.Generator().manual_seed(0)
+    world.sample(1000, generator)
+    began = time.perf_counter()
+    world.sample(n, generator)
+    return n / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":
-    n, cores = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000, len(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as folder:
-        one, _ = timed(n, 1, folder)
-        both, memory = timed(n, cores, folder)
-    result = {
-        "date": f"{datetime.date.today()}", "machine": platform.machine(), "torch": torch.__version__, "pictures": n,
-        "seconds, 1 process": round(one, 1), f"seconds, {cores} processes": round(both, 1),
-        "pictures/s, 1 process": round(n / one), f"pictures/s, {cores} processes": round(n / both),
-        "ratio": round(one / both, 2), "peak memory of a process, MB": round(memory / 1e6), **on_accelerator(n),
-    }  # fmt: skip
-    print(json.dumps(result, indent=1))
+    torch.set_num_threads(1)
+    cores, found = len(os.sched_getaffinity(0)), {}
+    for mode, n in PICTURES.items():
+        (one, _), (all_of_them, memory) = timed(mode, n, 1), timed(mode, n, cores)
+        found[f"ins, {mode}"] = {"pictures": n, "a second, 1 process": one, f"a second, {cores} processes": all_of_them,
+                                 "ratio": all_of_them / one, "peak memory of a process, MB": memory}  # fmt: skip
+        print(f"ins, {mode:12s} {one:8.0f} a second, {all_of_them:8.0f} with {cores} processes ({memory:.0f} MB)")
+    for name, world in POINTS.items():
+        found[name] = {"a second, 1 process, in memory": points(world())}
+        print(f"{name:17s} {found[name]['a second, 1 process, in memory']:8.0f} a second, in memory")
+    if there := on_accelerator(12_000):
+        found["ins, practical, on an accelerator, in memory"] = {"pictures": 12_000, "a second": there}
+    kept = json.loads(RESULT.read_text())
+    about = {"date": f"{datetime.date.today()}", "machine": platform.machine(), "cores": cores,
+             "torch": torch.__version__, "command": "python benchmarks/simulators.py"}  # fmt: skip
+    RESULT.write_text(json.dumps({"accelerator": kept["accelerator"], "cpu": about | found}, indent=1) + "\n")

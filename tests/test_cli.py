@@ -175,6 +175,12 @@ def test_answers_without_torch(words):
     assert "torch" not in done.stderr
 
 
+def test_a_run_is_opened_without_what_judges_it():
+    """These take a second, which a sample does not need."""
+    code = "import sys, ludus.api; print({'sklearn', 'scipy.stats', 'matplotlib', 'pandas'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 def started(tmp_path, *more):
     """A run in another process, once it has made its first turns."""
     command = [*LUDUS, "train", "gan", "--data", "ring", "--steps", "200000", "--run", "run", *QUICK, *more]

@@ -7,10 +7,11 @@ from tensorflow.keras import layers
 LATENT = 100
 
 
-def generator():
+def generator(height, width):
+    grid = (height // 4, width // 4, 256)
     return tf.keras.Sequential([
-        layers.Input((LATENT,)), layers.Dense(7 * 7 * 256, use_bias=False), layers.BatchNormalization(),
-        layers.LeakyReLU(), layers.Reshape((7, 7, 256)),
+        layers.Input((LATENT,)), layers.Dense(grid[0] * grid[1] * grid[2], use_bias=False),
+        layers.BatchNormalization(), layers.LeakyReLU(), layers.Reshape(grid),
         layers.Conv2DTranspose(128, 5, strides=1, padding="same", use_bias=False), layers.BatchNormalization(),
         layers.LeakyReLU(),
         layers.Conv2DTranspose(64, 5, strides=2, padding="same", use_bias=False), layers.BatchNormalization(),
@@ -19,18 +20,19 @@ def generator():
     ])  # fmt: skip
 
 
-def discriminator():
+def discriminator(height, width):
     return tf.keras.Sequential([
-        layers.Input((28, 28, 1)), layers.Conv2D(64, 5, strides=2, padding="same"), layers.LeakyReLU(),
+        layers.Input((height, width, 1)), layers.Conv2D(64, 5, strides=2, padding="same"), layers.LeakyReLU(),
         layers.Dropout(0.3), layers.Conv2D(128, 5, strides=2, padding="same"), layers.LeakyReLU(),
         layers.Dropout(0.3), layers.Flatten(), layers.Dense(1),
     ])  # fmt: skip
 
 
-def begin(images):
+def game(images):
+    """images (n, H, W) in [0, 255], H and W multiples of 4 -> turns(k), which plays k turns, and the generator."""
     x = images[..., None].astype("float32") / 127.5 - 1
     dataset = tf.data.Dataset.from_tensor_slices(x).shuffle(len(x)).batch(BATCH, drop_remainder=True).repeat()
-    G, D = generator(), discriminator()
+    G, D = generator(*images.shape[1:]), discriminator(*images.shape[1:])
     cross_entropy = tf.keras.losses.BinaryCrossentropy(from_logits=True)
     adam_G, adam_D = tf.keras.optimizers.Adam(1e-4), tf.keras.optimizers.Adam(1e-4)
 
@@ -54,8 +56,8 @@ def begin(images):
             losses = train_step(next(batches))
         [float(loss) for loss in losses]
 
-    return turns
+    return turns, G
 
 
 if __name__ == "__main__":
-    serve(begin)
+    serve(lambda images: game(images)[0])

@@ -46,7 +46,6 @@ from ludus.inference.forecast import forecast
 from ludus.inference.labels import Labelled
 from ludus.metrics.labels import Temperature
 from ludus.networks.decoders import Decoder
-from ludus.report.evaluation import brief
 from ludus.report.page import Section, page
 from ludus.runs import folder, journal, store
 from ludus.runs.journal import Journal
@@ -485,7 +484,6 @@ def kept_evaluation(path: Path) -> dict:
     return kept
 
 
-
 def _quality(run: "Run") -> str:
     """What the last evaluation of a run found, if it was of this turn."""
     kept = kept_evaluation(run.folder)
@@ -493,6 +491,8 @@ def _quality(run: "Run") -> str:
         return ""
     command = escape(f"ludus evaluate {shlex.quote(str(run.folder))}")
     more = f'<p class="said">A quick look at the end of the run: <code>{command}</code> looks closely.</p>'
+    from ludus.report.evaluation import brief  # takes a second, which most commands do without
+
     return brief(kept) + (more if kept.get("quick") else "")
 
 

@@ -1,0 +1,206 @@
+"""How good are samples after how many minutes of two cores? The practical as it is beside `ludus train r3gan`.
+
+    python benchmarks/time_to_quality.py mnist play --keras PYTHON [--minutes 1 2 3 5 10 30] [--seeds 0 1 2]
+    python benchmarks/time_to_quality.py mnist table        # or ins: panels of 20×20 of the second practical
+
+`play` trains, one run at a time on a machine that does nothing else, and keeps 10,000 samples of each under runs/; what
+is there already is not trained again. The practical is one run, looked at after so many minutes of turns; `ludus` with
+its defaults is a run for each, since its annealing ends with its minutes: `--minutes` of turns and all that watches
+them. The start, of a few seconds each, is in neither. The practical may choose, for each table, between the two modes
+of its batch norm.
+
+`table` compares the samples with 10,000 unseen pictures, and beside them as many training pictures (the floor), a
+Gaussian with mean and covariance of the pixels, and blurred training pictures. It counts as won where both of those
+score worse than the winner.
+
+    principal components   Fréchet distance of the first 32 of the training pictures, their variance scaled to 32
+    convolutions           the same of 192 features of a network that nobody trained
+    classifier             the same of the last layer of a classifier (of digits; of which energy a panel is at)
+    told apart             AUC of a classifier two-sample test on the 32 components: ½ is chance
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+import ludus
+from ludus import figures
+from ludus.data.load import load
+from ludus.features import classifier, convolutions
+from ludus.figures.save import COLOURS, blank, styled
+from ludus.metrics.c2st import c2st
+from ludus.metrics.frechet import frechet
+
+HERE, RUNS = Path(__file__).parent, Path("runs") / "time-to-quality"
+ROWS, COMPONENTS = 10_000, 32
+MODES = ("practical, of the batch", "practical, running")
+COLUMNS = ("principal components", "convolutions", "classifier", "told apart")
+
+
+def panels(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Those of n simulated pictures in which something shines, as the practical takes them, and their energies."""
+    import h5py
+
+    path = RUNS / f"ins-{n}-{seed}.h5"
+    if not path.exists():
+        words = ["simulate", "ins", "-n", str(n), "--seed", str(seed), "--out", str(path)]
+        subprocess.run([sys.executable, "-m", "ludus", *words], check=True)
+    with h5py.File(path) as file:
+        x = file["images"][:].reshape(n, 20, 10, 20).transpose(0, 2, 1, 3).reshape(-1, 20, 20)
+    kept = x.max((1, 2)) > 0.5
+    return 255 * x[kept], np.tile(np.arange(10), n)[kept]
+
+
+@cache
+def data(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Training pictures (n, H, W) in [0, 255] in a random order, what each shows, and ROWS unseen pictures."""
+    if name == "ins":
+        (x, shows), (unseen, _) = panels(20_000, 0), panels(2000, 1)
+    else:
+        train, test = load("mnist", "mnist:label", held_out=0.0), load("mnist:test", held_out=0.0)
+        x, shows, unseen = train.form.to_user(train.x), train.c.argmax(1), test.form.to_user(test.x)
+    draws = np.random.default_rng(0)
+    order = draws.permutation(len(x))
+    return np.asarray(x[order], np.float32), shows[order], np.asarray(draws.permutation(unseen)[:ROWS], np.float32)
+
+
+# Training
+
+
+def play(name: str, minutes: list[float], seeds: list[int], keras: str | None) -> None:
+    folder = RUNS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "x.npy", data(name)[0])
+    for seed in seeds:
+        if keras and not all((folder / f"{mode}-{seed}-{m:g}.json").exists() for mode in MODES for m in minutes):
+            words = [keras, str(HERE / "peers" / "practical.py"), str(folder / "x.npy"), str(folder), str(seed)]
+            subprocess.run([*words, str(ROWS), *(f"{m:g}" for m in minutes)], check=True)
+        for m in minutes:
+            if not (folder / f"ludus-{seed}-{m:g}.json").exists():
+                ours(folder, seed, m)
+
+
+def ours(folder: Path, seed: int, minutes: float) -> None:
+    run, began = folder / f"run-{seed}-{minutes:g}", time.perf_counter()
+    words = ["train", "r3gan", "--data", str(folder / "x.npy"), "--minutes", f"{minutes:g}", "--seed", str(seed)]
+    subprocess.run([sys.executable, "-m", "ludus", *words, "--run", str(run)], check=True)
+    about = {"minutes": minutes, "seconds of the command": time.perf_counter() - began}
+    trained = ludus.load(run)
+    np.save(folder / f"ludus-{seed}-{minutes:g}.npy", trained.sample(ROWS))
+    (folder / f"ludus-{seed}-{minutes:g}.json").write_text(json.dumps(about | {"turns": trained.turn}))
+
+
+# What is measured
+
+
+def measures(name: str) -> Callable[[np.ndarray], dict[str, float]]:
+    """Pictures (n, H, W) -> each column of the table."""
+    x, shows, unseen = data(name)
+    flat = x.reshape(len(x), -1)
+    middle = flat.mean(0)
+    values, vectors = np.linalg.eigh(np.cov((flat - middle).T))
+    axes = vectors[:, : -COMPONENTS - 1 : -1] * np.sqrt(COMPONENTS / values[-COMPONENTS:].sum())
+    looks = {
+        "principal components": lambda each: (each.reshape(len(each), -1) - middle) @ axes,
+        "convolutions": convolutions.fit(x[:ROWS, ..., None]),
+        "classifier": (known := classifier.fit(x[..., None], shows)).features,
+    }
+    looks |= {look: (lambda each, of=looks[look]: of(each[..., None])) for look in ("convolutions", "classifier")}
+    real = {look: of(unseen) for look, of in looks.items()}
+    print(f"the classifier is right in {known.accuracy:.1%} of unseen pictures")
+
+    def found(pictures: np.ndarray) -> dict[str, float]:
+        mine = {look: of(pictures) for look, of in looks.items()}
+        row = {look: frechet(real[look], mine[look]) for look in looks}
+        return row | {"told apart": c2st(real[COLUMNS[0]], mine[COLUMNS[0]]).auc.value}
+
+    return found
+
+
+def references(name: str) -> dict[str, np.ndarray]:
+    x, _, _ = data(name)
+    some, flat = x[:ROWS], x.reshape(len(x), -1).astype(float)
+    drawn = np.random.default_rng(0).multivariate_normal(flat.mean(0), np.cov(flat.T), ROWS, method="eigh")
+    gaussian = drawn.clip(0, 255).reshape(ROWS, *x.shape[1:])
+    return {"training pictures": some, "Gaussian pixels": gaussian, "blurred": gaussian_filter(some, (0, 1, 1))}
+
+
+def table(name: str) -> dict:
+    of, folder = measures(name), RUNS / name
+    rows = [{"who": who} | of(pictures) for who, pictures in references(name).items()]
+    for about in sorted(folder.glob("*.json")):
+        who, seed, minutes = about.stem.rsplit("-", 2)
+        told = {"who": who, "minutes": float(minutes), "seed": int(seed)}
+        told["turns"] = json.loads(about.read_text())["turns"]
+        rows.append(told | of(np.load(about.with_suffix(".npy"))))
+        print(rows[-1], flush=True)
+    return {
+        "date": f"{datetime.date.today()}", "command": f"python benchmarks/time_to_quality.py {name} table",
+        "machine": platform.machine(), "cores": len(os.sched_getaffinity(0)), "rows": rows,
+    }  # fmt: skip
+
+
+def curve(rows: list[dict], who: str, column: str) -> dict[float, tuple[float, float, int]]:
+    """Minutes -> mean over seeds, their sd, their number; of the practical the mode that is better there."""
+    if who == "practical":
+        both = [curve(rows, mode, column) for mode in MODES]
+        return {m: min(each[m] for each in both if m in each) for m in sorted({m for each in both for m in each})}
+    found = {}
+    for m in sorted({row["minutes"] for row in rows if row["who"] == who}):
+        values = [row[column] for row in rows if row["who"] == who and row["minutes"] == m]
+        found[m] = (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, len(values))
+    return found
+
+
+def drawn(name: str, rows: list[dict]) -> None:
+    """Each column against minutes."""
+    figure = blank(1500, 1000)
+    for axes, column in zip(figure.subplots(2, 2).flat, COLUMNS):
+        for colour, who in zip(COLOURS, ("ludus", "practical")):
+            at = curve(rows, who, column)
+            mean, sd, _ = zip(*at.values())
+            axes.errorbar(list(at), mean, sd, color=colour, marker="o", ms=3, lw=1, label=who)
+        for style, row in zip((":", "--", "-."), rows):
+            axes.axhline(row[column], color=COLOURS[-1], ls=style, lw=1, label=row["who"])
+        axes.set_xscale("log")
+        axes.set_xticks([1, 2, 3, 5, 10, 30], ["1", "2", "3", "5", "10", "30"], minor=False)
+        axes.minorticks_off()
+        if column != "told apart":
+            axes.set_yscale("log")
+        height = "AUC" if column == "told apart" else "Fréchet distance"
+        styled(axes, column, "minutes of two cores", height)
+    figure.axes[0].legend(fontsize=6, frameon=False)
+    figure.tight_layout()
+    (HERE.parent / f"docs/figures/time-to-quality-{name}.png").write_bytes(figures.png(figure))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=["mnist", "ins"])
+    parser.add_argument("what", choices=["play", "table"])
+    parser.add_argument("--keras", help="a Python that has tensorflow, for the practical")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 2.0, 3.0, 5.0, 10.0, 30.0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    given = parser.parse_args()
+    if given.what == "play":
+        play(given.data, given.minutes, given.seeds, given.keras)
+        return
+    found = table(given.data)
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    (HERE / "results" / f"time-to-quality-{given.data}.json").write_text(text + "\n")
+    drawn(given.data, found["rows"])
+
+
+if __name__ == "__main__":
+    main()
