@@ -24,7 +24,7 @@ from ludus.worlds.ins import Ins
 from ludus.worlds.mixtures import grid, ring, spiral
 
 RESULT = Path(__file__).parent / "results" / "simulators.json"
-PICTURES = {"practical": 20_000, "physical": 5_000, "instrument": 5_000, "published": 500}  # of each mode
+PICTURES = {"practical": 20_000, "physical": 5_000, "instrument": 200, "published": 20}  # of each mode
 POINTS = {"ring": ring, "grid": grid, "spiral": spiral}
 
 

@@ -1,6 +1,7 @@
 """How good are samples after how many minutes of two cores? The practical as it is beside `ludus train r3gan`.
 
     python benchmarks/time_to_quality.py mnist play --keras PYTHON [--minutes 1 2 3 5 10 30] [--seeds 0 1 2]
+    python benchmarks/time_to_quality.py mnist play --who ludus --minutes 1 3 5
     python benchmarks/time_to_quality.py mnist table        # or ins: panels of 20×20 of the second practical
 
 `play` trains, one run at a time on a machine that does nothing else, and keeps 10,000 samples of each under runs/; what
@@ -78,17 +79,25 @@ def data(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 # Training
 
 
-def play(name: str, minutes: list[float], seeds: list[int], keras: str | None) -> None:
+def play(name: str, who: list[str], minutes: list[float], seeds: list[int], keras: str | None) -> None:
     folder = RUNS / name
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "x.npy", data(name)[0])
     for seed in seeds:
-        if keras and not all((folder / f"{mode}-{seed}-{m:g}.json").exists() for mode in MODES for m in minutes):
-            words = [keras, str(HERE / "peers" / "practical.py"), str(folder / "x.npy"), str(folder), str(seed)]
-            subprocess.run([*words, str(ROWS), *(f"{m:g}" for m in minutes)], check=True)
-        for m in minutes:
+        if "practical" in who:
+            practical(folder, seed, minutes, keras)
+        for m in minutes if "ludus" in who else []:
             if not (folder / f"ludus-{seed}-{m:g}.json").exists():
                 ours(folder, seed, m)
+
+
+def practical(folder: Path, seed: int, minutes: list[float], keras: str | None) -> None:
+    if all((folder / f"{mode}-{seed}-{m:g}.json").exists() for mode in MODES for m in minutes):
+        return
+    if not keras:
+        raise SystemExit("the practical is played by --keras PYTHON, which has tensorflow; or leave it out, --who ludus")
+    words = [keras, str(HERE / "peers" / "practical.py"), str(folder / "x.npy"), str(folder), str(seed), str(ROWS)]
+    subprocess.run([*words, *(f"{m:g}" for m in minutes)], check=True)
 
 
 def ours(folder: Path, seed: int, minutes: float) -> None:
@@ -189,12 +198,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", choices=["mnist", "ins"])
     parser.add_argument("what", choices=["play", "table"])
+    parser.add_argument("--who", nargs="+", choices=["practical", "ludus"], default=["practical", "ludus"])
     parser.add_argument("--keras", help="a Python that has tensorflow, for the practical")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 2.0, 3.0, 5.0, 10.0, 30.0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
     if given.what == "play":
-        play(given.data, given.minutes, given.seeds, given.keras)
+        play(given.data, given.who, given.minutes, given.seeds, given.keras)
         return
     found = table(given.data)
     text = json.dumps(found, indent=1, ensure_ascii=False)
