@@ -95,7 +95,7 @@ def practical(folder: Path, seed: int, minutes: list[float], keras: str | None) 
     if all((folder / f"{mode}-{seed}-{m:g}.json").exists() for mode in MODES for m in minutes):
         return
     if not keras:
-        raise SystemExit("the practical is played by --keras PYTHON, which has tensorflow; or leave it out, --who ludus")
+        raise SystemExit("--keras PYTHON, which has tensorflow, plays the practical; or leave it out: --who ludus")
     words = [keras, str(HERE / "peers" / "practical.py"), str(folder / "x.npy"), str(folder), str(seed), str(ROWS)]
     subprocess.run([*words, *(f"{m:g}" for m in minutes)], check=True)
 
@@ -183,15 +183,27 @@ def drawn(name: str, rows: list[dict]) -> None:
         for style, row in zip((":", "--", "-."), rows):
             axes.axhline(row[column], color=COLOURS[-1], ls=style, lw=1, label=row["who"])
         axes.set_xscale("log")
-        axes.set_xticks([1, 2, 3, 5, 10, 30], ["1", "2", "3", "5", "10", "30"], minor=False)
-        axes.minorticks_off()
         if column != "told apart":
             axes.set_yscale("log")
+        axes.minorticks_off()
+        axes.set_xticks([1, 2, 3, 5, 10, 30], ["1", "2", "3", "5", "10", "30"])
         height = "AUC" if column == "told apart" else "Fréchet distance"
         styled(axes, column, "minutes of two cores", height)
     figure.axes[0].legend(fontsize=6, frameon=False)
     figure.tight_layout()
     (HERE.parent / f"docs/figures/time-to-quality-{name}.png").write_bytes(figures.png(figure))
+
+
+def samples(name: str) -> None:
+    """The first 49 samples of seed 0, of `ludus` after its shortest and of the practical after its longest time."""
+    pictures, folder = {"unseen": data(name)[2][:49]}, RUNS / name
+    of = {who: sorted(float(path.stem.rsplit("-", 1)[1]) for path in folder.glob(f"{who}-0-*.npy"))
+          for who in ("ludus", MODES[0])}  # fmt: skip
+    for who, m in (("ludus", of["ludus"][0]), (MODES[0], of[MODES[0]][-1])):
+        title = f"{who.partition(',')[0]}, {m:g} minute{'s' * (m != 1)}"
+        pictures[title] = np.load(folder / f"{who}-0-{m:g}.npy")[:49]
+    figure = figures.side_by_side(pictures, (0, 255))
+    (HERE.parent / f"docs/figures/time-to-quality-{name}-samples.png").write_bytes(figures.png(figure))
 
 
 def main() -> None:
@@ -210,6 +222,7 @@ def main() -> None:
     text = json.dumps(found, indent=1, ensure_ascii=False)
     (HERE / "results" / f"time-to-quality-{given.data}.json").write_text(text + "\n")
     drawn(given.data, found["rows"])
+    samples(given.data)
 
 
 if __name__ == "__main__":
