@@ -120,7 +120,7 @@ def main(rounds: int) -> None:
     for name in PAIRS:
         both = [[measured(name, which) for which in (0, 1)] for _ in range(rounds)]
         ours, peer = zip(*both)
-        if not np.allclose(ours[0]["value"], peer[0]["value"], rtol=1e-8):
+        if not np.allclose(ours[0]["value"], peer[0]["value"], rtol=1e-8, atol=0):
             raise SystemExit(f"{name} is {ours[0]['value']}, the peer's {peer[0]['value']}: not the same thing")
         ratio = statistics.median(p["seconds"] / o["seconds"] for o, p in both)
         found[name] = {

@@ -3,8 +3,8 @@
     python benchmarks/start.py [ROUNDS]
 
 Of `ludus train r3gan` with its defaults on 5,000 pictures of 28×28. Each is a whole command, the median of ROUNDS (5);
-the first turns are over when metrics.jsonl has a line of losses, which is after ten. What an import costs is what
-`python -X importtime` says of it, with all that it imports in turn: the packages that took longest of each command.
+the first turns are over when metrics.jsonl has a line of losses, which is after ten. What an import costs is
+what `python -X importtime` says of a package and of all its modules, without what others took that they imported.
 Writes benchmarks/results/start.json.
 """
 
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +54,15 @@ def played(metrics: Path) -> bool:
 
 
 def imports(words: list[str]) -> dict[str, float]:
-    """Seconds of the packages that take longest to import, each with what it imports in turn."""
+    """Seconds of the packages that take longest to import."""
     done = subprocess.run([sys.executable, "-X", "importtime", "-m", "ludus", *words], check=True, capture_output=True,
                           text=True)  # fmt: skip
-    rows = [line.removeprefix("import time:").split("|") for line in done.stderr.splitlines() if "|" in line][1:]
-    found = {name.strip(): int(total) / 1e6 for _, total, name in rows}
-    whole = {name: took for name, took in found.items() if "." not in name}  # packages
-    return dict(sorted(whole.items(), key=lambda item: -item[1])[:SHOWN])
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")][1:]  # after the head
+    found = Counter()
+    for line in lines:
+        own, _, name = line.removeprefix("import time:").split("|")
+        found[name.strip().split(".")[0]] += int(own) / 1e6
+    return dict(found.most_common(SHOWN))
 
 
 def main(rounds: int) -> None:

@@ -5,6 +5,7 @@
 
 import json
 import re
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,9 +37,15 @@ def throughput() -> str:
         for who, row in found["players"].items():
             ratio, low, high = row["times the plain loop"]
             share = row["share of the rate"]
-            rows.append([GAMES[game], PLAYERS[who], f"{1e3 * row['seconds a turn']:.0f} ms", f"{row['images/s']:,.0f}",
+            rows.append([GAMES[game], PLAYERS[who], f"{1e3 * row['seconds a turn']:.3g} ms", f"{row['images/s']:,.0f}",
                          f"{ratio:.2f} ({low:.2f} to {high:.2f})", f"{share:.0%}" if share else "–"])  # fmt: skip
-    return table(["game", "who", "a turn of 256", "images/s", "times the plain loop", "share of the rate"], rows)
+    matrices, convolution = (
+        statistics.median(read("throughput")[game][f"operations/s of {what}"] for game in GAMES) / 1e9
+        for what in ("matrices", "a convolution")
+    )
+    rates = f"The machine's rate: {convolution:.0f} Gflop/s of a convolution, {matrices:.0f} of products of matrices."
+    head = ["game", "who", "a turn of 256", "images/s", "times the plain loop", "share of the rate"]
+    return f"{table(head, rows)}\n\n{rates}"
 
 
 def quality(name: str) -> str:
@@ -60,17 +67,17 @@ def metrics() -> str:
     for name, row in found.items():
         both = (f"{row[who]['seconds']:.3g} s, {row[who]['MB']:.0f} MB" for who in ("ludus", "peer"))
         rows.append([name, *both, f"{row[TIMES]:.1f}"])
-    return table(["metric", "`ludus`", "the fastest peer", "times its speed"], rows)
+    return table(["metric", "`ludus`", "the peer", "times its speed"], rows)
 
 
 def simulators() -> str:
-    rows = []
-    for name, row in read("simulators")["cpu"].items():
+    found, rows = read("simulators")["cpu"], []
+    for name, row in found.items():
         if isinstance(row, dict):
             speeds = [value for key, value in row.items() if key.startswith("a second")]
             rows.append([name, *(f"{speed:,.3g}" if speed < 100 else f"{speed:,.0f}" for speed in speeds)])
             rows[-1] += ["–"] * (3 - len(rows[-1]))
-    return table(["world", "a second, one process", "two processes"], rows)
+    return table(["world", "a second, one process", f"{found['cores']} processes"], rows)
 
 
 def start() -> str:

@@ -5,11 +5,13 @@
 MNIST, batch 256. dcgan: the practical's networks as a plain PyTorch loop, as the practical's Keras step, and as
 `ludus train gan --network dcgan`; wgan_gp: the same networks; vae: pythae's networks as a plain loop, in pythae's
 trainer and as `ludus train vae`. Each player is a process; they take turns, so that a busy machine slows all alike, and
-what is compared is the median over the rounds of the ratio to the plain loop. `ludus` is timed with all that watches a
-run (averaging, doctor, log, pictures, checkpoints), and bare. keras and pythae are timed where an interpreter that has
+what is compared is the median over the rounds of the ratio to the plain loop. `ludus` is timed with what watches a run
+at every turn (averaging, log; in the VAE's hundreds of turns the doctor, too), and bare; pictures and checkpoints come
+too seldom to be seen. keras and pythae are timed where an interpreter that has
 them is named. Between the rounds the machine's rate is measured: of float32 matrices, and of a convolution, which may
 use another library and be faster. The share of the larger is the plain loop's floating-point operations, counted by
-PyTorch, in each one's time; of wgan_gp it cannot count them. Writes benchmarks/results/throughput.json.
+PyTorch, in each one's time, whatever it did in fact; of wgan_gp it cannot count them. Writes
+benchmarks/results/throughput.json.
 """
 
 import argparse
@@ -46,16 +48,21 @@ class Peer:
 
     def __init__(self, python: str, words: list[str]):
         self.process = subprocess.Popen(
-            [python, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+            [python, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        while (line := self.process.stdout.readline()) != "ready\n":
-            if not line:
-                raise SystemExit(f"{' '.join(words[:2])} did not start")
+        while self.line() != "ready\n":
+            pass
 
     def seconds(self) -> float:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        return float(self.line())
+
+    def line(self) -> str:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{' '.join(self.process.args[:3])} has ended: what it said stands above")
+        return line
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -144,6 +151,8 @@ def main() -> None:
     parser.add_argument("--keras", help="a Python that has tensorflow")
     parser.add_argument("--pythae", help="a Python that has pythae")
     given = parser.parse_args()
+    if unknown := set(given.games) - set(GAMES):
+        parser.error(f"no game {', '.join(unknown)}; there are {', '.join(GAMES)}")
     pythons = {who: python for who in ("keras", "pythae") if (python := getattr(given, who))}
     about = {
         "date": f"{datetime.date.today()}", "machine": platform.machine(), "cores": len(os.sched_getaffinity(0)),

@@ -4,15 +4,16 @@
     python benchmarks/time_to_quality.py mnist play --who ludus --minutes 1 3 5
     python benchmarks/time_to_quality.py mnist table        # or ins: panels of 20×20 of the second practical
 
-`play` trains, one run at a time on a machine that does nothing else, and keeps 10,000 samples of each under runs/; what
-is there already is not trained again. The practical is one run, looked at after so many minutes of turns; `ludus` with
-its defaults is a run for each, since its annealing ends with its minutes: `--minutes` of turns and all that watches
-them. The start, of a few seconds each, is in neither. The practical may choose, for each table, between the two modes
-of its batch norm.
+`play` trains, one run after the other and nothing beside them, and keeps 10,000 samples of each under runs/; what is
+there already is not trained again. The practical is one run, looked at after so many minutes of turns (its clock stands
+while it is looked at); `ludus` with its defaults is a run for each, since its annealing ends with its minutes:
+`--minutes` of turns and of what watches them. The start is in neither, nor the report with which a run of `ludus` ends.
+`ludus` holds a tenth of the training pictures out; the practical trains on all. The practical may choose between the
+two modes of its batch norm, for each column and each time anew.
 
 `table` compares the samples with 10,000 unseen pictures, and beside them as many training pictures (the floor), a
-Gaussian with mean and covariance of the pixels, and blurred training pictures. It counts as won where both of those
-score worse than the winner.
+Gaussian with mean and covariance of the pixels, and blurred training pictures: where one of those two scores better
+than both players, a column says nothing of who is better.
 
     principal components   Fréchet distance of the first 32 of the training pictures, their variance scaled to 32
     convolutions           the same of 192 features of a network that nobody trained
@@ -25,6 +26,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -43,7 +45,8 @@ from ludus.figures.save import COLOURS, blank, styled
 from ludus.metrics.c2st import c2st
 from ludus.metrics.frechet import frechet
 
-HERE, RUNS = Path(__file__).parent, Path("runs") / "time-to-quality"
+HERE = Path(__file__).parent
+RUNS = HERE.parent / "runs" / "time-to-quality"
 ROWS, COMPONENTS = 10_000, 32
 MODES = ("practical, of the batch", "practical, running")
 COLUMNS = ("principal components", "convolutions", "classifier", "told apart")
@@ -102,6 +105,7 @@ def practical(folder: Path, seed: int, minutes: list[float], keras: str | None) 
 
 def ours(folder: Path, seed: int, minutes: float) -> None:
     run, began = folder / f"run-{seed}-{minutes:g}", time.perf_counter()
+    shutil.rmtree(run, ignore_errors=True)  # one that was stopped
     words = ["train", "r3gan", "--data", str(folder / "x.npy"), "--minutes", f"{minutes:g}", "--seed", str(seed)]
     subprocess.run([sys.executable, "-m", "ludus", *words, "--run", str(run)], check=True)
     about = {"minutes": minutes, "seconds of the command": time.perf_counter() - began}
@@ -113,15 +117,20 @@ def ours(folder: Path, seed: int, minutes: float) -> None:
 # What is measured
 
 
-def measures(name: str) -> Callable[[np.ndarray], dict[str, float]]:
-    """Pictures (n, H, W) -> each column of the table."""
-    x, shows, unseen = data(name)
+def components(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Pictures (n, H, W) -> the first 32 principal components of x, whose variance in x is 32 in all."""
     flat = x.reshape(len(x), -1)
     middle = flat.mean(0)
     values, vectors = np.linalg.eigh(np.cov((flat - middle).T))
     axes = vectors[:, : -COMPONENTS - 1 : -1] * np.sqrt(COMPONENTS / values[-COMPONENTS:].sum())
+    return lambda each: (each.reshape(len(each), -1) - middle) @ axes
+
+
+def measures(name: str) -> Callable[[np.ndarray], dict[str, float]]:
+    """Pictures (n, H, W) -> each column of the table."""
+    x, shows, unseen = data(name)
     looks = {
-        "principal components": lambda each: (each.reshape(len(each), -1) - middle) @ axes,
+        "principal components": components(x),
         "convolutions": convolutions.fit(x[:ROWS, ..., None]),
         "classifier": (known := classifier.fit(x[..., None], shows)).features,
     }
@@ -177,7 +186,8 @@ def drawn(name: str, rows: list[dict]) -> None:
     figure = blank(1500, 1000)
     for axes, column in zip(figure.subplots(2, 2).flat, COLUMNS):
         for colour, who in zip(COLOURS, ("ludus", "practical")):
-            at = curve(rows, who, column)
+            if not (at := curve(rows, who, column)):
+                continue
             mean, sd, _ = zip(*at.values())
             axes.errorbar(list(at), mean, sd, color=colour, marker="o", ms=3, lw=1, label=who)
         for style, row in zip((":", "--", "-."), rows):
@@ -195,13 +205,16 @@ def drawn(name: str, rows: list[dict]) -> None:
 
 
 def samples(name: str) -> None:
-    """The first 49 samples of seed 0, of `ludus` after its shortest and of the practical after its longest time."""
-    pictures, folder = {"unseen": data(name)[2][:49]}, RUNS / name
-    of = {who: sorted(float(path.stem.rsplit("-", 1)[1]) for path in folder.glob(f"{who}-0-*.npy"))
-          for who in ("ludus", MODES[0])}  # fmt: skip
-    for who, m in (("ludus", of["ludus"][0]), (MODES[0], of[MODES[0]][-1])):
-        title = f"{who.partition(',')[0]}, {m:g} minute{'s' * (m != 1)}"
-        pictures[title] = np.load(folder / f"{who}-0-{m:g}.npy")[:49]
+    """The first 49 samples of the first seed: `ludus` after its shortest time, the practical after its longest and
+    in the mode of its batch norm in which it was trained."""
+    pictures = {"unseen": data(name)[2][:49]}
+    for who, which in (("ludus", 0), (MODES[0], -1)):
+        drawn = sorted((RUNS / name).glob(f"{who}-*.npy"), key=lambda path: float(path.stem.rsplit("-", 1)[1]))
+        if drawn:
+            least = min(path.stem.split("-")[1] for path in drawn)
+            path = [path for path in drawn if path.stem.split("-")[1] == least][which]
+            m = float(path.stem.rsplit("-", 1)[1])
+            pictures[f"{who.partition(',')[0]}, {m:g} minute{'s' * (m != 1)}"] = np.load(path)[:49]
     figure = figures.side_by_side(pictures, (0, 255))
     (HERE.parent / f"docs/figures/time-to-quality-{name}-samples.png").write_bytes(figures.png(figure))
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 @pytest.mark.parametrize("game, bar", [("dcgan", 1.2), ("wgan_gp", 1.2), ("vae", 1.0)])
 def test_a_turn_is_faster_than_a_plain_loop(game, bar):
-    """Measured: 1.50, 1.51, 1.10; the bar of the first is 1.0, its goal 1.2."""
+    """Measured: 1.50, 1.51, 1.10."""
     needs_mnist()
     from throughput import play
 

@@ -4,8 +4,9 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-USUAL_MMAP_MAX, USUAL_TRIM_THRESHOLD = 65536, 2**25
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
+INSIDE = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1}
+AFTER = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 2**25, M_TRIM_THRESHOLD: 2**26}  # where glibc adapts to, which it stops
 
 
 @contextlib.contextmanager
@@ -13,7 +14,8 @@ def kept() -> Iterator[None]:
     """Inside, what is freed stays with the process, since the next turn asks for as much; at the end it is given back.
 
     The C library of Linux returns large blocks at once, and fetches each anew, page by page: of a turn of the residual
-    networks at 28×28 (batch 64, two cores) that is 0.5 of 1.1 s. Other systems are left as they are.
+    networks at 28×28 (batch 64, two cores) that is 0.5 of 1.1 s. Other systems are left as they are. It is of the whole
+    process: where one ends inside another, the other ends too.
     """
     try:
         libc = ctypes.CDLL(None)
@@ -21,11 +23,11 @@ def kept() -> Iterator[None]:
     except (OSError, AttributeError, TypeError):  # musl and macOS have no mallopt, Windows no library of that name
         yield
         return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, -1)
+    for each, value in INSIDE.items():
+        mallopt(each, value)
     try:
         yield
     finally:
-        mallopt(M_MMAP_MAX, USUAL_MMAP_MAX)
-        mallopt(M_TRIM_THRESHOLD, USUAL_TRIM_THRESHOLD)
+        for each, value in AFTER.items():
+            mallopt(each, value)
         malloc_trim(0)

@@ -51,7 +51,7 @@ class R3GAN(Generates, Game):
     def discriminator_loss(self, batch: Batch) -> Loss:
         fake, c = self.shown(batch), None if batch.c is None else batch.c.repeat(2, 1)
         a, slope = value_and_slope(partial(self.discriminator, c=c), torch.cat([batch.x, fake]))  # both in one pass
-        (a_real, a_fake), (slope_real, slope_fake) = a.chunk(2), slope.chunk(2)
+        (a_real, a_fake), (slope_real, slope_fake) = a.unflatten(0, (2, -1)), slope.unflatten(0, (2, -1))
         if self.attached:  # `value_and_slope` looks at points of its own; consensus asks where these come from
             a_fake = self.discriminator(fake, c=batch.c)
         terms = {

@@ -127,8 +127,9 @@ def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     of_a, of_b = np.square(a).sum(1), np.square(b).sum(1)
     found = np.column_stack([-2 * a, of_a, np.ones(len(a))]) @ np.column_stack([b, np.ones(len(b)), of_b]).T
     short = found < LOST * (of_a[:, None] + of_b.max())
-    if short.sum() > len(b):  # many rows are alike
+    if short.sum() > len(b):  # many rows are alike, or one is far away
         return cdist(a, b, "sqeuclidean")
-    i, j = short.nonzero()
-    found[i, j] = np.square(a[i] - b[j]).sum(1)
+    if short.any():
+        i, j = short.nonzero()
+        found[i, j] = np.square(a[i] - b[j]).sum(1)
     return found

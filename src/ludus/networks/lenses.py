@@ -13,9 +13,9 @@ class Lensed(nn.Module):
     """a(x, c) = discriminator(lens(x, c)), lens = pack ∘ noise ∘ augment: how it sees everything, real or generated.
 
     pack: m rows of one kind become one, joined along channels (images) or features (points), conditions alike; the
-        discriminator, built for m·C channels and m·K conditions, judges them together: logits (B/m,). A batch holds
-        one kind, so real and generated rows are never in one pack. Two distributions that differ in their modes
-        differ more as products p^m and q^m (PacGAN, Lin et al. 2018, arXiv:1712.04086).
+        discriminator, built for m·C channels and m·K conditions, judges them together: logits (B/m,). Packs divide a
+        batch, so real and generated rows are never in one, also where both come in one pass. Two distributions that
+        differ in their modes differ more as products p^m and q^m (PacGAN, Lin et al. 2018, arXiv:1712.04086).
     noise: standard deviation of Gaussian instance noise, in the units of the scaled data (±1 where bounded); it makes
         the supports of data and model overlap (Sønderby et al. 2017, arXiv:1610.04490), and is meant to be annealed:
         annealing.values.discriminator.noise=[0.5,0].
