@@ -23,7 +23,7 @@ from ludus.worlds.ins import Ins
 from ludus.worlds.mixtures import grid, ring, spiral
 
 RESULT = Path(__file__).parent / "results" / "simulators.json"
-PICTURES = {"practical": 20_000, "physical": 5_000, "instrument": 200, "published": 100}  # of each mode
+PICTURES = {"practical": 20_000, "physical": 5_000, "instrument": 200, "published": 20}  # of each mode
 BETWEEN = """
 import resource, subprocess, sys, time
 began = time.perf_counter()
