@@ -62,7 +62,7 @@ def test_ring(method, limit, tmp_path):
 
 def test_digits_after_three_minutes(tmp_path):
     """A classifier is sure of at least 80 % of r3gan's samples and sees every class in at least 3 % of them; their
-    Fréchet distance on 32 components is below 0.5; it was 0.16 to 0.18, of training digits it is 0.12, of blurred ones 2.8."""
+    Fréchet distance on 32 components is below 0.5: it was 0.16 to 0.18, 0.12 of training digits, 2.8 of blurred."""
     needs_mnist()
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from mnist_quality import classifier, verdict
