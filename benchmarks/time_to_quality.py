@@ -154,14 +154,19 @@ def references(name: str) -> dict[str, np.ndarray]:
     return {"training pictures": some, "Gaussian pixels": gaussian, "blurred": gaussian_filter(some, (0, 1, 1))}
 
 
+def told(path: Path) -> tuple[str, int, float]:
+    """Who made the samples of a file, with which seed, in how many minutes."""
+    who, seed, minutes = path.stem.rsplit("-", 2)
+    return who, int(seed), float(minutes)
+
+
 def table(name: str) -> dict:
     of, folder = measures(name), RUNS / name
     rows = [{"who": who} | of(pictures) for who, pictures in references(name).items()]
     for about in sorted(folder.glob("*.json")):
-        who, seed, minutes = about.stem.rsplit("-", 2)
-        told = {"who": who, "minutes": float(minutes), "seed": int(seed)}
-        told["turns"] = json.loads(about.read_text())["turns"]
-        rows.append(told | of(np.load(about.with_suffix(".npy"))))
+        who, seed, minutes = told(about)
+        row = {"who": who, "minutes": minutes, "seed": seed, "turns": json.loads(about.read_text())["turns"]}
+        rows.append(row | of(np.load(about.with_suffix(".npy"))))
         print(rows[-1], flush=True)
     return {
         "date": f"{datetime.date.today()}", "command": f"python benchmarks/time_to_quality.py {name} table",
@@ -209,12 +214,11 @@ def samples(name: str) -> None:
     in the mode of its batch norm in which it was trained."""
     pictures = {"unseen": data(name)[2][:49]}
     for who, which in (("ludus", 0), (MODES[0], -1)):
-        drawn = sorted((RUNS / name).glob(f"{who}-*.npy"), key=lambda path: float(path.stem.rsplit("-", 1)[1]))
-        if drawn:
-            least = min(path.stem.split("-")[1] for path in drawn)
-            path = [path for path in drawn if path.stem.split("-")[1] == least][which]
-            m = float(path.stem.rsplit("-", 1)[1])
-            pictures[f"{who.partition(',')[0]}, {m:g} minute{'s' * (m != 1)}"] = np.load(path)[:49]
+        kept = sorted((RUNS / name).glob(f"{who}-*.npy"), key=lambda path: told(path)[1:])
+        first = [path for path in kept if told(path)[1] == told(kept[0])[1]]
+        if first:
+            m = told(first[which])[2]
+            pictures[f"{who.partition(',')[0]}, {m:g} minute{'s' * (m != 1)}"] = np.load(first[which])[:49]
     figure = figures.side_by_side(pictures, (0, 255))
     (HERE.parent / f"docs/figures/time-to-quality-{name}-samples.png").write_bytes(figures.png(figure))
 
