@@ -8,7 +8,7 @@ from scipy.stats import binom, norm
 from sklearn.metrics import roc_auc_score
 
 from ludus.errors import UserError
-from ludus.metrics.c2st import CLASSIFIERS, _auc, _halves, c2st
+from ludus.metrics.c2st import CLASSIFIERS, _auc, _equal, _halves, c2st
 
 NULLS = 400
 INSIDE = binom.ppf([0.005, 0.995], NULLS, 0.05)  # of false alarms at 5 %
@@ -74,6 +74,13 @@ def test_error_is_delongs_and_equal_rows_are_one():
     assert error == pytest.approx(spread, rel=4 / math.sqrt(2 * 4000) + 1 / 60)
     thrice = [np.repeat(each, 3) for each in (mine, theirs, np.arange(80), np.arange(80, 140))]
     assert _auc(*thrice) == (pytest.approx(value), pytest.approx(error))
+
+
+@pytest.mark.parametrize("values", [(0.0,), (-0.0, 0.0, 1.0), range(3), np.linspace(-1, 1, 1001)])
+def test_equal_rows_are_numbered_as_numpy_does(values):
+    x = np.random.default_rng(0).choice(np.array(values, float), (500, 4))
+    x = np.concatenate([x, x[::7]])
+    assert (_equal(x) == np.unique(x, axis=0, return_inverse=True)[1].ravel()).all()
 
 
 def test_equal_rows_are_never_on_both_sides():

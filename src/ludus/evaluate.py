@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from ludus import figures, seeds, session, simulate
+from ludus import figures, memory, seeds, session, simulate
 from ludus.data import layout, locate
 from ludus.data.load import Data
 from ludus.data.rows import highest
@@ -73,14 +73,19 @@ def of_run(
 
     with threadpool_limits(1), counting(STEPS, "steps") as count:  # many small products: threads wait for each other
         done = iter(range(1, 10 * STEPS))
+
+        def step(what: str) -> None:
+            memory.give_back()  # what the last step needed: a tenth of a gigabyte at 10,000 digits
+            count(min(next(done), STEPS - 1), what)
+
         try:
             sets = choose(run.form, train, held, n, draw, seed)
         except UserError as error:
             raise UserError(f"{error}{_room(data)}") from None
         found = evaluation(
-            sets, own=own, looked_at=[*declared(world, shape), *looked_at], seed=seed, quick=quick,
-            step=lambda what: count(min(next(done), STEPS - 1), what),
+            sets, own=own, looked_at=[*declared(world, shape), *looked_at], seed=seed, quick=quick, step=step,
         )  # fmt: skip
+        memory.give_back()
         count(STEPS)
     rows = journal.read(run.folder / "metrics.jsonl")
     notes = [f"the checkpoint was chosen by held-out rows ({best.NAME}): on these it looks a little too good"] if (
@@ -169,7 +174,7 @@ def write(run: "Run", found: Evaluation, about: About, out: Path) -> list[Path]:
     for old in (each for each in (out / NAME).glob("*") if each.suffix in (".png", ".svg", ".csv")):
         old.unlink()  # of an earlier page, which may have had other figures
     for each in (each for part in pictures.values() for each in part):
-        folder.write(out / NAME / f"{each.name}.png", figures.png(each.figure))
+        folder.write(out / NAME / f"{each.name}.png", each.png)
         folder.write(out / NAME / f"{each.name}.svg", figures.svg(each.figure))
         folder.write(out / NAME / f"{each.name}.csv", _csv(each.table))
     kept = {

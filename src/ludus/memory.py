@@ -1,12 +1,30 @@
-"""Memory that a run asks for again and again."""
+"""Memory that a run asks for again and again, and what it no longer needs."""
 
 import contextlib
 import ctypes
 from collections.abc import Iterator
+from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
 INSIDE = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1}
 AFTER = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 2**25, M_TRIM_THRESHOLD: 2**26}  # where glibc adapts to, which it stops
+
+
+@cache
+def _libc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc: musl and macOS have no mallopt, Windows no library of that name."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt, libc.malloc_trim  # noqa: B018
+    except (OSError, AttributeError, TypeError):
+        return None
+    return libc
+
+
+def give_back() -> None:
+    """What was freed goes back to the system: at the end of a step of work, of which the next needs nothing."""
+    if libc := _libc():
+        libc.malloc_trim(0)
 
 
 @contextlib.contextmanager
@@ -17,17 +35,12 @@ def kept() -> Iterator[None]:
     networks at 28×28 (batch 64, two cores) that is 0.5 of 1.1 s. Other systems are left as they are. It is of the whole
     process: where one ends inside another, the other ends too.
     """
-    try:
-        libc = ctypes.CDLL(None)
-        mallopt, malloc_trim = libc.mallopt, libc.malloc_trim
-    except (OSError, AttributeError, TypeError):  # musl and macOS have no mallopt, Windows no library of that name
-        yield
-        return
-    for each, value in INSIDE.items():
-        mallopt(each, value)
+    libc = _libc()
+    for each, value in INSIDE.items() if libc else ():
+        libc.mallopt(each, value)
     try:
         yield
     finally:
-        for each, value in AFTER.items():
-            mallopt(each, value)
-        malloc_trim(0)
+        for each, value in AFTER.items() if libc else ():
+            libc.mallopt(each, value)
+        give_back()

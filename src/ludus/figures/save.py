@@ -56,6 +56,6 @@ def svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def data_url(figure: Figure) -> str:
-    """The figure as a `data:` address for an HTML `<img>`, so that a page needs no second file."""
-    return "data:image/png;base64," + base64.b64encode(png(figure)).decode("ascii")
+def data_url(drawn: bytes) -> str:
+    """A PNG file as a `data:` address for an HTML `<img>`, so that a page needs no second file."""
+    return "data:image/png;base64," + base64.b64encode(drawn).decode("ascii")

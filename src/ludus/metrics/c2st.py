@@ -65,7 +65,7 @@ def c2st(a: ArrayLike, b: ArrayLike, classifier: str = "mlp", seed: int = 0) -> 
         raise UserError(f"{len(a)} and {len(b)} rows, so few of which differ that no two halves hold some of both sets")
     score = np.empty(len(both))
     for seen in (0, 1):
-        score[half != seen] = _scores(both[half == seen], of_a[half == seen], both[half != seen], classifier, seed)
+        score[half != seen] = _scores(both, of_a, half == seen, classifier, seed)
     mine, theirs = score[of_a & (half == 1)], score[~of_a & (half == 1)]
     share = of_a[half == 0].mean()  # what a classifier that knows nothing says
     found = mannwhitneyu(mine, theirs, alternative="greater")
@@ -83,7 +83,7 @@ def _halves(both: np.ndarray, of_a: np.ndarray, draw: np.random.Generator) -> tu
 
     Groups in order of whose they are and of size, by chance among these, go to the halves by turns.
     """
-    group = np.unique(both, axis=0, return_inverse=True)[1].ravel()
+    group = _equal(both)
     size, mine = np.bincount(group), np.bincount(group, of_a)
     order = np.lexsort([draw.random(len(size)), size, np.sign(mine) + (mine == size)])
     half = np.empty(len(size), int)
@@ -91,11 +91,23 @@ def _halves(both: np.ndarray, of_a: np.ndarray, draw: np.random.Generator) -> tu
     return group, half[group]
 
 
-def _scores(x: np.ndarray, y: np.ndarray, new: np.ndarray, classifier: str, seed: int) -> np.ndarray:
-    """P(y | x) of new rows, by a classifier of rows x and labels y."""
-    mean, sd = x.mean(0), x.std(0)
-    x, new = ((z - mean) / np.where(sd > 0, sd, 1) for z in (x, new))
-    return CLASSIFIERS[classifier](x, y, seed).predict_proba(new)[:, 1]
+def _equal(x: np.ndarray) -> np.ndarray:
+    """Numbers (N,) of equal rows, in their order: np.unique(x, axis=0) without its two copies of x."""
+    group = np.zeros(len(x), int)
+    for column in x.T:
+        rank = np.unique(column, return_inverse=True)[1]
+        group = np.unique(group * len(x) + rank, return_inverse=True)[1]
+        if group.max() == len(x) - 1:  # no two are equal
+            break
+    return group
+
+
+def _scores(x: np.ndarray, y: np.ndarray, seen: np.ndarray, classifier: str, seed: int) -> np.ndarray:
+    """P(y | x) of the rows x that are not seen, by a classifier of those that are and their labels y."""
+    mean, sd = x[seen].mean(0), x[seen].std(0)
+    scaled = ((x[rows] - mean) / np.where(sd > 0, sd, 1) for rows in (seen, ~seen))
+    fitted = CLASSIFIERS[classifier](next(scaled), y[seen], seed)
+    return fitted.predict_proba(next(scaled))[:, 1]
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, seed: int) -> LogisticRegression:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +41,8 @@ class About:
     walk: np.ndarray | None = None  # (latents, steps, ...) pictures
 
 
-class Drawn(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Drawn:
     """A figure of the page, and the numbers in it, columns of one length."""
 
     name: str
@@ -48,6 +50,11 @@ class Drawn(NamedTuple):
     alt: str
     caption: str
     table: dict[str, np.ndarray]
+
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as a file and in the page, drawn once."""
+        return figures.png(self.figure)
 
 
 def drawn(found: Evaluation, about: About) -> dict[str, list[Drawn]]:

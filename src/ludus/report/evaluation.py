@@ -42,7 +42,7 @@ def page(found: Evaluation, about: About, pictures: Mapping[str, Sequence[Drawn]
     """A self-contained HTML page."""
 
     def seen(name: str) -> str:
-        return "".join(picture(each.figure, each.alt, each.caption, wide=True) for each in pictures.get(name, ()))
+        return "".join(picture(each.figure, each.alt, each.caption, True, each.png) for each in pictures.get(name, ()))
 
     head, *rows = scores_table(found.scores)
     observed_head, *observed = observed_table(found.observed)

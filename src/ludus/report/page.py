@@ -137,10 +137,14 @@ def _losses(run: Section) -> str:
     return picture(figures.curves(run.rows), f"curves of the losses against turns. {named}", reading, wide=True)
 
 
-def picture(figure: Any, alt: str, caption: str, wide: bool = False) -> str:
-    """An image with its caption (HTML); `alt` is plain text. A wide one scrolls on a phone instead of shrinking."""
+def picture(figure: Any, alt: str, caption: str, wide: bool = False, drawn: bytes = b"") -> str:
+    """An image with its caption (HTML); `alt` is plain text. A wide one scrolls on a phone instead of shrinking.
+
+    drawn: the figure's PNG, where there is one already.
+    """
     width, height = (round(side / 2) for side in figure.bbox.size)  # two dots a pixel, see figures/save.py
-    image = f'<img src="{figures.data_url(figure)}" alt="{escape(alt)}" width="{width}" height="{height}">'
+    source = figures.data_url(drawn or figures.png(figure))
+    image = f'<img src="{source}" alt="{escape(alt)}" width="{width}" height="{height}">'
     paper = "paper wide" if wide else "paper"
     return f'<figure><div class="{paper}">{image}</div><figcaption>{caption}</figcaption></figure>'
 
