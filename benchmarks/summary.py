@@ -56,9 +56,14 @@ def quality(name: str) -> str:
     for who in ("practical", "ludus"):
         by_column = [curve(found, who, column) for column in COLUMNS]
         for m, (_, _, n) in by_column[0].items():
-            cells = [f"{each[m][0]:.3g}" + (f" ± {each[m][1]:.2g}" if n > 1 else "") for each in by_column]
+            cells = [_mean(*each[m][:2]) for each in by_column]
             rows.append([f"{'`ludus`' if who == 'ludus' else who}, {n} seed{'s' * (n > 1)}", f"{m:g}", *cells])
     return table(["", "minutes", *COLUMNS], rows)
+
+
+def _mean(mean: float, sd: float) -> str:
+    """With its sd where three digits show that; a single seed has none."""
+    return f"{mean:.3g}" + (f" ± {sd:.2g}" if sd > 5e-4 * mean else "")
 
 
 def metrics() -> str:

@@ -219,7 +219,7 @@ def drawn(name: str, rows: list[dict]) -> None:
         axes.set_xticks([1, 2, 3, 5, 10, 30], ["1", "2", "3", "5", "10", "30"])
         height = "AUC" if column == "told apart" else "Fréchet distance"
         styled(axes, column, "minutes of two cores", height)
-    figure.axes[0].legend(fontsize=6, frameon=False)
+    figure.axes[3].legend(fontsize=6, frameon=False, loc="center right")
     figure.tight_layout()
     (HERE.parent / f"docs/figures/time-to-quality-{name}.png").write_bytes(figures.png(figure))
 
