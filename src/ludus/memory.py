@@ -15,14 +15,13 @@ def _libc() -> ctypes.CDLL | None:
     """The C library, where it is glibc: musl and macOS have no mallopt, Windows no library of that name."""
     try:
         libc = ctypes.CDLL(None)
-        libc.mallopt, libc.malloc_trim  # noqa: B018
-    except (OSError, AttributeError, TypeError):
+    except (OSError, TypeError):
         return None
-    return libc
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
 
 
 def give_back() -> None:
-    """What was freed goes back to the system: at the end of a step of work, of which the next needs nothing."""
+    """What was freed goes back to the system: at the end of a step whose memory the next has no use for."""
     if libc := _libc():
         libc.malloc_trim(0)
 

@@ -105,7 +105,7 @@ def _equal(x: np.ndarray) -> np.ndarray:
 def _scores(x: np.ndarray, y: np.ndarray, seen: np.ndarray, classifier: str, seed: int) -> np.ndarray:
     """P(y | x) of the rows x that are not seen, by a classifier of those that are and their labels y."""
     mean, sd = x[seen].mean(0), x[seen].std(0)
-    scaled = ((x[rows] - mean) / np.where(sd > 0, sd, 1) for rows in (seen, ~seen))
+    scaled = ((x[rows] - mean) / np.where(sd > 0, sd, 1) for rows in (seen, ~seen))  # one at a time
     fitted = CLASSIFIERS[classifier](next(scaled), y[seen], seed)
     return fitted.predict_proba(next(scaled))[:, 1]
 
