@@ -199,6 +199,14 @@ def test_steps_overrule_the_clock(monkeypatch):
     assert journal.last(path / "metrics.jsonl")["turn"] == 12
 
 
+def test_a_stopped_run_of_an_array_is_not_for_the_command_line(x, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "before", lambda plan, trainer: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted, match=r"ludus\.resume\('run', \.\.\.\)"):
+            train("gan", x, steps=None, minutes=5)
+    assert ludus.resume("run", data=x, steps=6).turn == 6
+
+
 def test_too_many_samples_are_refused_before_they_are_drawn(x):
     run = train("gan", x)
     with pytest.raises(UserError, match="more than the budget"):

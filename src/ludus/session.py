@@ -226,7 +226,9 @@ def play(path: Path, recipe: dict, data: Data, modules: dict[str, nn.Module] | N
             recipe = recipe | {"rollbacks": 1}
             folder.write(path / "recipe.toml", recipes.text(recipe))
     if trainer.turn < trainer.steps:
-        raise Interrupted(f"stopped at turn {trainer.turn:,} of {trainer.steps:,}; `ludus resume {path}` goes on")
+        handed = modules or ARRAY in recipe.get("data", {}).values()
+        way = f"ludus.resume({str(path)!r}, ...) with what you handed over" if handed else f"`ludus resume {path}`"
+        raise Interrupted(f"stopped at turn {trainer.turn:,} of {trainer.steps:,}; {way} goes on")
     recipe = {key: value for key, value in recipe.items() if key != "plan"}  # what was planned is now known
     folder.write(path / "recipe.toml", recipes.text(recipes.nest({"trainer.steps": trainer.steps}, recipe)))
 
